@@ -1,0 +1,93 @@
+// swift-tools-version: 6.2
+// Stile: a policy decision point. One package; a folder in Sources is a room with one purpose, and
+// imports point downwards only (ARCHITECTURE.md, "Rooms").
+import PackageDescription
+
+/// What every target of ours is compiled with; C and system targets take none of it.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// The daemon and the tools carry the Swift runtime inside, so that each installs as one file.
+let selfContained: [LinkerSetting] = [
+    .unsafeFlags(["-static-stdlib"], .when(platforms: [.linux], configuration: .release))
+]
+
+let package = Package(
+    name: "stile",
+    products: [
+        .executable(name: "stiled", targets: ["stiled"]),
+        .executable(name: "stile", targets: ["stile"]),
+        .library(name: "StileClient", targets: ["StileClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // The platform, fenced.
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .target(name: "CLinux"),
+
+        // Text and bytes.
+        .target(name: "StrictJSON", swiftSettings: strict),
+        .target(name: "CBOR", swiftSettings: strict),
+
+        // The language, the engine, the store.
+        .target(name: "PolicyLanguage", swiftSettings: strict),
+        .target(name: "DecisionEngine", dependencies: ["PolicyLanguage"], swiftSettings: strict),
+        .target(
+            name: "AttributeStore",
+            dependencies: ["CLMDB", "CLinux", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine"],
+            swiftSettings: strict),
+
+        // The decision socket.
+        .target(name: "DecisionProtocol", dependencies: ["CBOR"], swiftSettings: strict),
+        .target(
+            name: "DecisionPath",
+            dependencies: ["CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
+            swiftSettings: strict),
+        .target(
+            name: "DecisionServer",
+            dependencies: [
+                "CLinux", "CSystemd", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine", "PolicyLanguage",
+                "AttributeStore",
+            ],
+            swiftSettings: strict),
+        .target(name: "StileClient", dependencies: ["CLinux", "CBOR", "DecisionProtocol"], swiftSettings: strict),
+
+        // Mains: arguments in, nothing else.
+        .executableTarget(
+            name: "stiled",
+            dependencies: [
+                "DecisionServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict, linkerSettings: selfContained),
+        .executableTarget(
+            name: "stile",
+            dependencies: [
+                "StrictJSON", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore", "DecisionProtocol",
+                "DecisionPath", "StileClient", "CLinux",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict, linkerSettings: selfContained),
+
+        // Tests.
+        .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: strict),
+        .testTarget(name: "CBORTests", dependencies: ["CBOR"], swiftSettings: strict),
+        .testTarget(
+            name: "PolicyLanguageTests", dependencies: ["PolicyLanguage"],
+            exclude: ["Golden", "Corpus"], swiftSettings: strict),
+        .testTarget(
+            name: "DecisionEngineTests", dependencies: ["DecisionEngine", "PolicyLanguage"], swiftSettings: strict),
+        .testTarget(
+            name: "AttributeStoreTests",
+            dependencies: ["AttributeStore", "DecisionEngine", "PolicyLanguage", "StrictJSON"], swiftSettings: strict),
+        .testTarget(
+            name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR"], swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,2 @@
+/* The face of LMDB (liblmdb-dev) for Swift. */
+#include <lmdb.h>

@@ -1,0 +1,279 @@
+// Policies after checking: every name resolved, every type agreed, nothing left that can fail while deciding.
+
+/// All policies of a tenant, checked against one catalog.
+package struct CheckedPolicies: Sendable {
+    /// The files it was made from; `SourceRange.file` indexes this.
+    package var files: [SourceFile]
+    package var catalog: Catalog
+    /// Every rule of every policy, in file order, then text order.
+    package var rules: [CheckedRule]
+    /// Named conditions; `Test.role` indexes this. A role only refers to roles of smaller index.
+    package var roles: [CheckedRole]
+    /// Display names of the groups that conditions mention, each once; `Test.group` indexes this.
+    package var groups: [String]
+    package var tests: [PolicyTest]
+
+    package init(
+        files: [SourceFile], catalog: Catalog, rules: [CheckedRule], roles: [CheckedRole], groups: [String],
+        tests: [PolicyTest]
+    ) {
+        self.files = files
+        self.catalog = catalog
+        self.rules = rules
+        self.roles = roles
+        self.groups = groups
+        self.tests = tests
+    }
+}
+
+/// What a rule does when it matches.
+package enum RuleKind: UInt8, Sendable, Hashable, CaseIterable {
+    case permit, forbid, require
+}
+
+/// One rule.
+package struct CheckedRule: Sendable, Hashable {
+    package var kind: RuleKind
+    /// `Payroll/approve-small` when labelled with `as`, else `Payroll#3`: policy name and place among its rules.
+    package var name: String
+    /// Subject types it applies to, ascending, never empty.
+    package var subjectTypes: [Int]
+    /// Actions it applies to; nil is `any`.
+    package var actions: [Int]?
+    /// Resource types it applies to; nil is `any`.
+    package var resourceTypes: [Int]?
+    /// `to` and `when` and not `unless`.
+    package var condition: Condition
+    /// For `permit ... requires` (may be nil) and `require` (never nil).
+    package var demand: Demand?
+    /// The text after `because`.
+    package var reason: String?
+    /// From the keyword to the end of the rule.
+    package var range: SourceRange
+
+    package init(
+        kind: RuleKind, name: String, subjectTypes: [Int], actions: [Int]?, resourceTypes: [Int]?,
+        condition: Condition, demand: Demand? = nil, reason: String? = nil, range: SourceRange = .none
+    ) {
+        self.kind = kind
+        self.name = name
+        self.subjectTypes = subjectTypes
+        self.actions = actions
+        self.resourceTypes = resourceTypes
+        self.condition = condition
+        self.demand = demand
+        self.reason = reason
+        self.range = range
+    }
+}
+
+/// A named condition.
+package struct CheckedRole: Sendable, Hashable {
+    package var name: String
+    /// Subject types the condition can be asked of, ascending.
+    package var subjectTypes: [Int]
+    package var condition: Condition
+    package var range: SourceRange
+
+    package init(name: String, subjectTypes: [Int], condition: Condition, range: SourceRange = .none) {
+        self.name = name
+        self.subjectTypes = subjectTypes
+        self.condition = condition
+        self.range = range
+    }
+}
+
+/// A vector of lower bounds on the session's authentication (language.md, "Semantics" 2).
+package struct Demand: Sendable, Hashable {
+    /// Bit set of required assurance levels, closed downwards (a union of `Assurance.implied`).
+    package var levels: UInt64
+    /// Milliseconds since the last authentication at most; `Int64.max` when any age will do.
+    package var within: Int64
+    /// Bit set of required authentication methods (`AuthenticationMethods`).
+    package var methods: UInt32
+
+    package init(levels: UInt64 = 0, within: Int64 = .max, methods: UInt32 = 0) {
+        self.levels = levels
+        self.within = within
+        self.methods = methods
+    }
+
+    /// Asks for nothing.
+    package static let nothing = Demand()
+
+    /// The stricter of each bound.
+    package func joined(with other: Demand) -> Demand {
+        Demand(levels: levels | other.levels, within: min(within, other.within), methods: methods | other.methods)
+    }
+}
+
+/// A boolean expression over tests.
+package indirect enum Condition: Sendable, Hashable {
+    case constant(Bool)
+    case all([Condition])
+    case any([Condition])
+    case not(Condition)
+    case test(Test, SourceRange)
+}
+
+/// One atomic question. Operands have agreeing types.
+package enum Test: Sendable, Hashable {
+    /// Scalars of one type; order only for ordered types. References only `==` and `!=`.
+    case compare(Operand, Comparison, Operand)
+    /// A scalar is one of the constants: `x in ["a", "b"]`, `x in 1...5` is two comparisons instead.
+    case oneOf(Operand, [Constant])
+    /// A set-valued operand holds the scalar: `tags contains "x"`, `"x" in tags`, `user in resource.editors`.
+    case contains(set: Operand, Operand)
+    /// Two set-valued operands share an element.
+    case intersects(Operand, Operand)
+    /// Every element of the first is in the second.
+    case subset(Operand, of: Operand)
+    /// Text matches a pattern whose `*` stands for any run of characters.
+    case like(Operand, Pattern)
+    /// An address lies in one of the networks.
+    case inNetworks(Operand, [IPNetwork])
+    /// The subject is in the group with this index of `CheckedPolicies.groups`, directly or through nesting.
+    case group(Int)
+    /// The role with this index holds for the subject.
+    case role(Int)
+    /// An optional attribute has a value.
+    case has(AttributeReference)
+}
+
+/// Comparison operators.
+package enum Comparison: UInt8, Sendable, Hashable, CaseIterable {
+    case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual
+
+    /// `x < y` when operands are exchanged.
+    package var mirrored: Comparison {
+        switch self {
+        case .equal, .notEqual: self
+        case .less: .greater
+        case .lessOrEqual: .greaterOrEqual
+        case .greater: .less
+        case .greaterOrEqual: .lessOrEqual
+        }
+    }
+}
+
+/// Where a test takes a value from.
+package indirect enum Operand: Sendable, Hashable {
+    case constant(Constant)
+    /// An attribute that always has a value here: required, with a default, or known present by `has`.
+    case attribute(AttributeReference)
+    /// `x ?? fallback` on an optional attribute.
+    case attributeOr(AttributeReference, Constant)
+    /// The id of the subject itself, as a reference.
+    case subject
+    /// The id of the resource itself, as a reference.
+    case resource
+    /// The instant of the decision.
+    case now
+    /// How many elements a set-valued attribute has, an integer.
+    case count(AttributeReference)
+}
+
+/// An attribute by scope and name. The slot depends on the entity type at hand, so the engine resolves it.
+package struct AttributeReference: Sendable, Hashable {
+    package var scope: AttributeScope
+    package var name: String
+    /// The attribute's type; the same for every entity type the rule applies to.
+    package var type: ValueType
+
+    package init(scope: AttributeScope, name: String, type: ValueType) {
+        self.scope = scope
+        self.name = name
+        self.type = type
+    }
+}
+
+/// Which of the things in a question an attribute belongs to.
+package enum AttributeScope: UInt8, Sendable, Hashable, CaseIterable {
+    case subject, session, device, resource, action, context
+}
+
+/// A `like` pattern, split at its stars: `a*b` is ["a", "b"], `*x` is ["", "x"].
+package struct Pattern: Sendable, Hashable {
+    package var parts: [String]
+
+    package init(parts: [String]) { self.parts = parts }
+}
+
+/// A `test` block: a situation, a question and the expected answer.
+package struct PolicyTest: Sendable, Hashable {
+    package var name: String
+    package var subjectType: Int
+    /// Values given to the subject, by slot.
+    package var subject: [Int: Constant]
+    /// Id of the subject; `test-subject` unless the test names one.
+    package var subjectID: String
+    /// Display names of groups the subject is in (already transitive).
+    package var groups: [String]
+    /// Nil when the test gives no session.
+    package var session: TestSession?
+    /// Values given to the device, by slot; nil when the test gives none.
+    package var device: [Int: Constant]?
+    package var action: Int
+    package var actionProperties: [Int: Constant]
+    package var resourceType: Int
+    package var resourceID: String
+    package var resource: [Int: Constant]
+    package var context: [Int: Constant]
+    /// The instant to decide at, in milliseconds since the epoch; nil is the time of the run.
+    package var now: Int64?
+    package var expected: Expectation
+    package var range: SourceRange
+
+    package init(
+        name: String, subjectType: Int, subject: [Int: Constant], subjectID: String, groups: [String],
+        session: TestSession?, device: [Int: Constant]?, action: Int, actionProperties: [Int: Constant],
+        resourceType: Int, resourceID: String, resource: [Int: Constant], context: [Int: Constant], now: Int64?,
+        expected: Expectation, range: SourceRange
+    ) {
+        self.name = name
+        self.subjectType = subjectType
+        self.subject = subject
+        self.subjectID = subjectID
+        self.groups = groups
+        self.session = session
+        self.device = device
+        self.action = action
+        self.actionProperties = actionProperties
+        self.resourceType = resourceType
+        self.resourceID = resourceID
+        self.resource = resource
+        self.context = context
+        self.now = now
+        self.expected = expected
+        self.range = range
+    }
+}
+
+/// The session of a test.
+package struct TestSession: Sendable, Hashable {
+    /// Index of the assurance level reached; nil is none.
+    package var level: Int?
+    /// Milliseconds since the authentication.
+    package var age: Int64
+    package var methods: UInt32
+    /// Values of the session's declared attributes, by slot.
+    package var attributes: [Int: Constant]
+
+    package init(level: Int?, age: Int64, methods: UInt32, attributes: [Int: Constant]) {
+        self.level = level
+        self.age = age
+        self.methods = methods
+        self.attributes = attributes
+    }
+}
+
+/// What a test expects.
+package enum Expectation: Sendable, Hashable {
+    case permit
+    /// Any denial that is not a step-up.
+    case deny
+    /// A step-up; the demand is compared when the test states one (`expect step_up mfa within 15m`).
+    case stepUp(Demand?)
+    /// An error, answered by deny (`expect error`).
+    case error
+}

@@ -1,0 +1,48 @@
+// Where a piece of policy text stands: files, byte ranges, and the line and column a person reads.
+
+/// One file handed to the compiler: a name for messages and its UTF-8 text.
+package struct SourceFile: Sendable, Hashable {
+    /// The name shown in diagnostics and reasons, relative to the tenant's folder (`payroll.stile`).
+    package var name: String
+    /// The text.
+    package var text: String
+
+    package init(name: String, text: String) {
+        self.name = name
+        self.text = text
+    }
+}
+
+/// A half-open range of UTF-8 bytes in one file of a source set, with the position a person reads.
+package struct SourceRange: Sendable, Hashable {
+    /// Index of the file in the set given to the compiler.
+    package var file: Int32
+    /// First byte.
+    package var start: Int32
+    /// One past the last byte.
+    package var end: Int32
+    /// Line of `start`, from 1.
+    package var line: Int32
+    /// Column of `start` in Unicode scalars, from 1.
+    package var column: Int32
+
+    package init(file: Int32, start: Int32, end: Int32, line: Int32, column: Int32) {
+        self.file = file
+        self.start = start
+        self.end = end
+        self.line = line
+        self.column = column
+    }
+
+    /// The range of things that no text made, such as the built-in entity types.
+    package static let none = SourceRange(file: -1, start: 0, end: 0, line: 0, column: 0)
+
+    /// The smallest range of the same file that covers both.
+    package func union(_ other: SourceRange) -> SourceRange {
+        if file < 0 { return other }
+        if other.file < 0 { return self }
+        let first = start <= other.start ? self : other
+        return SourceRange(
+            file: file, start: first.start, end: max(end, other.end), line: first.line, column: first.column)
+    }
+}
