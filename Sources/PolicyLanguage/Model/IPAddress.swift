@@ -103,10 +103,11 @@ extension IPAddress: CustomStringConvertible {
     /// Dotted for IPv4; RFC 5952 (longest run of zeros shortened, lower case) for IPv6.
     package var description: String {
         if isIPv4 {
-            return (0..<4).map { String(low >> (24 - 8 * UInt64($0)) & 0xff) }.joined(separator: ".")
+            return [UInt64(24), 16, 8, 0].map { String((low >> $0) & 0xff) }.joined(separator: ".")
         }
-        let groups = (0..<8).map { index in
-            index < 4 ? high >> (48 - 16 * UInt64(index)) & 0xffff : low >> (48 - 16 * UInt64(index - 4)) & 0xffff
+        let groups = (0..<8).map { (index: UInt64) -> UInt64 in
+            let word = index < 4 ? high : low
+            return (word >> (48 - 16 * (index & 3))) & 0xffff
         }
         var best = 0..<0
         var start = 0
