@@ -1,0 +1,38 @@
+// The 64-bit hash that strings carry in records, so that equality and switches compare one word first.
+//
+// It is no defence: equality is always confirmed on the bytes, so a collision costs time, never a wrong answer.
+
+/// Hashes bytes; the same on every machine and in every version, because records keep the result.
+package enum ContentHash {
+    @inline(__always)
+    private static func mix(_ state: UInt64, _ word: UInt64) -> UInt64 {
+        let product = (state ^ word) &* 0x9e37_79b9_7f4a_7c15
+        return product ^ (product >> 29)
+    }
+
+    /// Hash of the bytes in `count` and order.
+    package static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        var state: UInt64 = 0x2545_f491_4f6c_dd1d ^ UInt64(truncatingIfNeeded: bytes.count)
+        var offset = 0
+        while offset &+ 8 <= bytes.count {
+            // Bounds: the loop condition keeps all eight bytes inside.
+            let word = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            state = mix(state, UInt64(littleEndian: word))
+            offset &+= 8
+        }
+        var tail: UInt64 = 0
+        var shift: UInt64 = 0
+        while offset < bytes.count {
+            tail |= UInt64(unsafe bytes[offset]) << shift
+            shift &+= 8
+            offset &+= 1
+        }
+        return mix(mix(state, tail), 0xd6e8_feb8_6659_fd93)
+    }
+
+    /// Hash of a string's UTF-8.
+    package static func hash(_ text: String) -> UInt64 {
+        var text = text
+        return text.withUTF8 { unsafe hash(UnsafeRawBufferPointer($0)) }
+    }
+}

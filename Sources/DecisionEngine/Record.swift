@@ -1,0 +1,359 @@
+// The one layout of everything a decision reads: views of subjects, sessions, devices and resources in the
+// store, the properties of a question, and the constants of a compiled policy.
+//
+//   0  u8   format       1 = plain (other values: sealed forms, refused here)
+//   1  u8   flags        bit 0: inactive (deprovisioned subject, ended session)
+//   2  u16  slot count
+//   4  u32  offset of the direct groups, from the start of the record
+//   8  u32  number of direct groups: u32 each, ascending
+//  12  u32  reserved, zero
+//  16  slots, 16 bytes each: u64 payload, i64 valid until (ms since the epoch)
+//   …  heap
+//
+// All little-endian and unaligned. A slot whose "valid until" is not after `now` has no value; `absent` never
+// has one, `forever` always. Payloads: Booleans and enum ordinals as themselves; integer, decimal, datetime and
+// duration as Int64 bits; string and reference as offset | length << 32 to {u64 hash, bytes}; address as offset
+// to {u64 high, u64 low}; set as offset | count << 32 to its elements' payloads, ascending (strings by hash).
+
+import Glibc
+package import PolicyLanguage
+
+/// Named numbers of the layout.
+package enum RecordLayout {
+    /// The format byte of a plain record.
+    package static let plain: UInt8 = 1
+    /// The flag of a deprovisioned subject or an ended session.
+    package static let inactive: UInt8 = 1
+    /// Bytes before the first slot.
+    package static let headerSize = 16
+    /// Bytes of one slot.
+    package static let slotSize = 16
+    /// "Valid until" of a slot without a value.
+    package static let absent = Int64.min
+    /// "Valid until" of a slot whose value in a question has the wrong type; never has a value either.
+    package static let malformed = Int64.min + 1
+    /// "Valid until" of a value that no clock ends.
+    package static let forever = Int64.max
+    /// Largest record, in bytes: a subject in 100,000 groups still fits.
+    package static let maxBytes = 1 << 20
+}
+
+/// The slots that every session has after the attributes its catalog declares.
+package struct SessionSlots: Sendable, Hashable {
+    /// Bit set of assurance levels proven (`Assurance.implied`).
+    package let levels: Int
+    /// Bit set of authentication methods.
+    package let methods: Int
+    /// Instant of the authentication, ms since the epoch.
+    package let authenticatedAt: Int
+    /// `type`, NUL, `id` of the subject.
+    package let subject: Int
+    /// Id of the device, when known.
+    package let device: Int
+    /// Instant the session ends; absent when it has no end.
+    package let endsAt: Int
+    /// Slots of a session record.
+    package let count: Int
+
+    package init(_ catalog: Catalog) {
+        let base = catalog.entities[Catalog.session].attributes.count
+        levels = base
+        methods = base + 1
+        authenticatedAt = base + 2
+        subject = base + 3
+        device = base + 4
+        endsAt = base + 5
+        count = base + 6
+    }
+}
+
+/// Writes records. Reusable: `reset` keeps the memory, so that a reactor's builders stop allocating.
+package struct RecordBuilder: ~Copyable {
+    /// The record so far; complete after any call.
+    package private(set) var bytes: [UInt8] = []
+
+    package init() {}
+
+    /// Starts a record with this many empty slots (at most 65,535).
+    package mutating func reset(slots: Int, flags: UInt8 = 0) {
+        let slots = min(slots, Int(UInt16.max))
+        bytes.removeAll(keepingCapacity: true)
+        bytes.append(RecordLayout.plain)
+        bytes.append(flags)
+        append16(UInt16(slots))
+        append32(0)
+        append32(0)
+        append32(0)
+        for _ in 0..<slots {
+            append64(0)
+            append64(UInt64(bitPattern: RecordLayout.absent))
+        }
+    }
+
+    /// Slots of the record.
+    package var slotCount: Int { bytes.count < 4 ? 0 : Int(bytes[2]) | Int(bytes[3]) << 8 }
+
+    /// Fills a slot with a ready payload.
+    package mutating func set(_ slot: Int, payload: UInt64, validUntil: Int64 = RecordLayout.forever) {
+        guard slot >= 0, slot < slotCount else { return }
+        let offset = RecordLayout.headerSize + slot * RecordLayout.slotSize
+        store64(payload, at: offset)
+        store64(UInt64(bitPattern: validUntil), at: offset + 8)
+    }
+
+    /// Fills a slot with a constant.
+    package mutating func set(_ slot: Int, _ value: Constant, validUntil: Int64 = RecordLayout.forever) {
+        set(slot, payload: payload(of: value), validUntil: validUntil)
+    }
+
+    /// Marks a slot as given with a value of the wrong type.
+    package mutating func setMalformed(_ slot: Int) {
+        set(slot, payload: 0, validUntil: RecordLayout.malformed)
+    }
+
+    /// Puts a string on the heap and returns its payload.
+    package mutating func append(string: UnsafeRawBufferPointer) -> UInt64 {
+        let offset = UInt64(bytes.count)
+        append64(unsafe ContentHash.hash(string))
+        unsafe bytes.append(contentsOf: string)
+        return offset | UInt64(string.count) << 32
+    }
+
+    /// Puts a string on the heap and returns its payload.
+    package mutating func append(string: String) -> UInt64 {
+        var text = string
+        let offset = UInt64(bytes.count)
+        append64(ContentHash.hash(text))
+        text.withUTF8 { unsafe bytes.append(contentsOf: $0) }
+        return offset | UInt64(text.utf8.count) << 32
+    }
+
+    /// Puts an address on the heap and returns its payload.
+    package mutating func append(address: IPAddress) -> UInt64 {
+        let offset = UInt64(bytes.count)
+        append64(address.high)
+        append64(address.low)
+        return offset | 16 << 32
+    }
+
+    /// Puts a set on the heap, from its elements' payloads (which must already be on this heap), and returns its
+    /// payload. Sorts `elements` and drops doubles of equal payload.
+    package mutating func append(set elements: inout [UInt64], areStrings: Bool) -> UInt64 {
+        if areStrings {
+            elements.sort { hashOfString($0) < hashOfString($1) }
+        } else {
+            elements.sort()
+        }
+        let offset = UInt64(bytes.count)
+        for element in elements { append64(element) }
+        return offset | UInt64(elements.count) << 32
+    }
+
+    /// The payload of a constant, putting on the heap what does not fit a word.
+    package mutating func payload(of value: Constant) -> UInt64 {
+        switch value {
+        case .boolean(let value): return value ? 1 : 0
+        case .integer(let value), .decimal(let value), .datetime(let value), .duration(let value):
+            return UInt64(bitPattern: value)
+        case .enumeration(let ordinal): return UInt64(ordinal)
+        case .string(let text), .reference(_, let text): return append(string: text)
+        case .address(let address): return append(address: address)
+        case .set(let values):
+            var unique = Set<Constant>()
+            var areStrings = false
+            var payloads: [UInt64] = []
+            for value in values where unique.insert(value).inserted {
+                switch value {
+                case .string, .reference: areStrings = true
+                default: break
+                }
+                payloads.append(payload(of: value))
+            }
+            return append(set: &payloads, areStrings: areStrings)
+        }
+    }
+
+    /// Writes the direct groups; call once. `groups` must be ascending.
+    package mutating func setGroups(_ groups: [UInt32]) {
+        guard bytes.count >= RecordLayout.headerSize, !groups.isEmpty else { return }
+        store32(UInt32(bytes.count), at: 4)
+        store32(UInt32(groups.count), at: 8)
+        for group in groups { append32(group) }
+    }
+
+    /// Lends the finished record; the view must not outlive the closure.
+    package borrowing func withView<Result>(_ body: (RecordView) -> Result) -> Result {
+        unsafe bytes.withUnsafeBytes { unsafe body(RecordView($0)) }
+    }
+
+    private func hashOfString(_ payload: UInt64) -> UInt64 {
+        let offset = Int(payload & 0xffff_ffff)
+        var value: UInt64 = 0
+        for index in 0..<8 where offset + index < bytes.count {
+            value |= UInt64(bytes[offset + index]) << UInt64(8 * index)
+        }
+        return value
+    }
+
+    private mutating func append16(_ value: UInt16) {
+        bytes.append(UInt8(truncatingIfNeeded: value))
+        bytes.append(UInt8(truncatingIfNeeded: value >> 8))
+    }
+
+    private mutating func append32(_ value: UInt32) {
+        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+    }
+
+    private mutating func append64(_ value: UInt64) {
+        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+    }
+
+    private mutating func store32(_ value: UInt32, at offset: Int) {
+        for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> UInt32(8 * index)) }
+    }
+
+    private mutating func store64(_ value: UInt64, at offset: Int) {
+        unsafe bytes.withUnsafeMutableBytes {
+            unsafe $0.storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt64.self)
+        }
+    }
+}
+
+/// A record to read, wherever its bytes lie: the store's map, a builder, a compiled policy.
+///
+/// INVARIANT: whoever makes a view keeps the bytes in place and unchanged for as long as the view is used: the
+/// read transaction stays open, the builder is not touched. Every read is checked against `count`, so bytes that
+/// are no record give nil, never a stray read.
+@safe
+package struct RecordView {
+    private let base: UnsafeRawPointer?
+    private let count: Int
+
+    /// A view of nothing; every slot is absent.
+    package static var empty: RecordView { unsafe RecordView(UnsafeRawBufferPointer(start: nil, count: 0)) }
+
+    /// A view of bytes that outlive it (see the invariant).
+    package init(_ bytes: UnsafeRawBufferPointer) {
+        unsafe base = bytes.baseAddress
+        count = unsafe bytes.baseAddress == nil ? 0 : bytes.count
+    }
+
+    /// True when there is no record.
+    @inline(__always)
+    package var isEmpty: Bool { count == 0 }
+
+    /// True when the bytes carry a plain record's header and all its slots.
+    package var isWellFormed: Bool {
+        count >= RecordLayout.headerSize && load8(0) == RecordLayout.plain
+            && RecordLayout.headerSize + slotCount * RecordLayout.slotSize <= count
+    }
+
+    /// The format byte; 0 for an empty view.
+    package var format: UInt8 { count > 0 ? load8(0) : 0 }
+    /// True for a deprovisioned subject or an ended session.
+    package var isInactive: Bool { count > 1 && load8(1) & RecordLayout.inactive != 0 }
+    /// Slots of the record.
+    @inline(__always)
+    package var slotCount: Int { count >= 4 ? Int(load8(2)) | Int(load8(3)) << 8 : 0 }
+    /// Number of direct groups.
+    package var groupCount: Int { count >= 12 ? Int(load32(8)) : 0 }
+
+    /// The direct group at an index below `groupCount`, or nil when the record is cut short.
+    @inline(__always)
+    package func group(_ index: Int) -> UInt32? {
+        guard count >= RecordLayout.headerSize, index >= 0 else { return nil }
+        let offset = Int(load32(4)) &+ index &* 4
+        guard offset &+ 4 <= count else { return nil }
+        return load32(offset)
+    }
+
+    /// "Valid until" of a slot: `absent` when the record has no such slot.
+    @inline(__always)
+    package func validUntil(_ slot: Int) -> Int64 {
+        let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
+        guard slot >= 0, offset &+ 16 <= count, slot < slotCount else { return RecordLayout.absent }
+        return Int64(bitPattern: load64(offset &+ 8))
+    }
+
+    /// Payload of a slot for which `validUntil` gave a value.
+    @inline(__always)
+    package func payload(_ slot: Int) -> UInt64 {
+        let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
+        guard slot >= 0, offset &+ 16 <= count else { return 0 }
+        return load64(offset)
+    }
+
+    /// The hash and bytes behind a string payload, or nil when they do not lie in the record.
+    @inline(__always)
+    package func string(_ payload: UInt64) -> RecordString? {
+        let offset = Int(payload & 0xffff_ffff)
+        let length = Int(payload >> 32)
+        guard let base = unsafe base, offset &+ 8 &+ length <= count else { return nil }
+        return unsafe RecordString(
+            hash: load64(offset), bytes: UnsafeRawBufferPointer(start: base + offset + 8, count: length))
+    }
+
+    /// The address behind an address payload.
+    @inline(__always)
+    package func address(_ payload: UInt64) -> IPAddress? {
+        let offset = Int(payload & 0xffff_ffff)
+        guard offset &+ 16 <= count else { return nil }
+        return IPAddress(high: load64(offset), low: load64(offset &+ 8))
+    }
+
+    /// Number of elements behind a set payload.
+    @inline(__always)
+    package func setCount(_ payload: UInt64) -> Int { Int(payload >> 32) }
+
+    /// Payload of one element of a set, or nil when it does not lie in the record.
+    @inline(__always)
+    package func setElement(_ payload: UInt64, _ index: Int) -> UInt64? {
+        let offset = Int(payload & 0xffff_ffff) &+ index &* 8
+        guard index >= 0, offset &+ 8 <= count else { return nil }
+        return load64(offset)
+    }
+
+    @inline(__always)
+    private func load8(_ offset: Int) -> UInt8 {
+        unsafe base.unsafelyUnwrapped.load(fromByteOffset: offset, as: UInt8.self)
+    }
+
+    @inline(__always)
+    private func load32(_ offset: Int) -> UInt32 {
+        unsafe UInt32(littleEndian: base.unsafelyUnwrapped.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    @inline(__always)
+    private func load64(_ offset: Int) -> UInt64 {
+        unsafe UInt64(littleEndian: base.unsafelyUnwrapped.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+}
+
+/// A string inside a record.
+@safe
+package struct RecordString {
+    /// `ContentHash` of the bytes.
+    package let hash: UInt64
+    /// The UTF-8; lives as long as the record (see `RecordView`).
+    package let bytes: UnsafeRawBufferPointer
+
+    /// True when hash, length and bytes agree.
+    @inline(__always)
+    package func equals(_ other: RecordString) -> Bool {
+        guard hash == other.hash, unsafe bytes.count == other.bytes.count else { return false }
+        return compareBytes(other) == 0
+    }
+
+    /// Negative, zero or positive, by UTF-8 bytes, which is the order of Unicode scalars.
+    package func compareBytes(_ other: RecordString) -> Int {
+        let common = min(unsafe bytes.count, unsafe other.bytes.count)
+        if common > 0, let left = unsafe bytes.baseAddress, let right = unsafe other.bytes.baseAddress {
+            let order = unsafe memcmp(left, right, common)
+            if order != 0 { return Int(order) }
+        }
+        return unsafe bytes.count - other.bytes.count
+    }
+
+    /// A copy as text.
+    package var text: String { unsafe String(decoding: bytes, as: UTF8.self) }
+}
