@@ -1,0 +1,65 @@
+// From the group numbers in a view to the groups that policies name, nesting already resolved.
+//
+// Views hold direct memberships only. Which direct groups lie below a group that a policy names changes with the
+// policy or the nesting, never with a question, so the table is built then and only probed while deciding.
+
+/// An immutable table: direct group number to the policy groups above it (itself included).
+package struct GroupIndex: Sendable {
+    /// Open addressing, a power of two: number + 1 (0 is empty), start and end in `policyGroups`.
+    private var keys: [UInt64] = []
+    private var ranges: [Range<UInt32>] = []
+    private var policyGroups: [UInt32] = []
+    /// How many groups the policies name.
+    package let groupCount: Int
+
+    /// - Parameters:
+    ///   - pairs: each group number that makes the policy group with this index true; any order, repeats allowed.
+    ///   - groupCount: `CheckedPolicies.groups.count`; pairs with another index are ignored.
+    package init(pairs: [(number: UInt32, index: Int)], groupCount: Int) {
+        self.groupCount = groupCount
+        let sorted =
+            pairs.filter { $0.index >= 0 && $0.index < groupCount }
+            .sorted { ($0.number, $0.index) < ($1.number, $1.index) }
+        if sorted.isEmpty { return }
+        var capacity = 16
+        while capacity < sorted.count * 2 { capacity *= 2 }
+        keys = Array(repeating: 0, count: capacity)
+        ranges = Array(repeating: 0..<0, count: capacity)
+        var position = 0
+        while position < sorted.count {
+            let number = sorted[position].number
+            let start = UInt32(policyGroups.count)
+            while position < sorted.count, sorted[position].number == number {
+                let index = UInt32(sorted[position].index)
+                if policyGroups.count == Int(start) || policyGroups.last != index { policyGroups.append(index) }
+                position += 1
+            }
+            var slot = Self.slot(number, capacity)
+            while keys[slot] != 0 { slot = (slot + 1) & (capacity - 1) }
+            keys[slot] = UInt64(number) + 1
+            ranges[slot] = start..<UInt32(policyGroups.count)
+        }
+    }
+
+    /// True when no group of the store makes any policy group true.
+    package var isEmpty: Bool { keys.isEmpty }
+
+    @inline(__always)
+    private static func slot(_ number: UInt32, _ capacity: Int) -> Int {
+        Int(truncatingIfNeeded: (UInt64(number) &* 0x9e37_79b9_7f4a_7c15) >> 32) & (capacity - 1)
+    }
+
+    /// Calls `body` with each policy group that a direct membership in `number` makes true.
+    @inline(__always)
+    package func forEachPolicyGroup(below number: UInt32, _ body: (UInt32) -> Void) {
+        if keys.isEmpty { return }
+        var slot = Self.slot(number, keys.count)
+        while keys[slot] != 0 {
+            if keys[slot] == UInt64(number) + 1 {
+                for index in ranges[slot] { body(policyGroups[Int(index)]) }
+                return
+            }
+            slot = (slot + 1) & (keys.count - 1)
+        }
+    }
+}

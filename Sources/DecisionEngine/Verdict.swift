@@ -1,0 +1,145 @@
+// What a decision says, before names and text are put to it.
+
+package import PolicyLanguage
+
+/// The kinds of answer (language.md, "Semantics" 7).
+package enum VerdictKind: UInt8, Sendable, Hashable, CaseIterable {
+    /// A permit's demand is met.
+    case permitted
+    /// A forbid matches, or the subject or its session has ended.
+    case forbidden
+    /// No permit matches, or none whose demand could ever be met.
+    case notPermitted
+    /// A stronger or fresher authentication would permit.
+    case stepUp
+    /// No decision could be made; answered by deny.
+    case error
+}
+
+/// Why no decision could be made, or which built-in rule decided.
+package enum VerdictCause: UInt8, Sendable, Hashable, CaseIterable {
+    /// Rules of the policy decided.
+    case rules
+    /// The subject is deprovisioned (SCIM `active: false`).
+    case subjectInactive
+    /// The session has ended.
+    case sessionEnded
+    /// The store knows no such subject.
+    case unknownSubject
+    /// The catalog does not define the action on this type of resource.
+    case actionNotDefined
+    /// A required attribute of the question is missing.
+    case attributeMissing
+    /// An attribute of the question has a value of another type than the catalog declares.
+    case attributeMalformed
+    /// A record of the store is damaged or of another format.
+    case recordDamaged
+    /// A demand stands that no level of the catalog can meet.
+    case stepUpUnreachable
+}
+
+/// The outcome of one decision. The rules that made it are in `DecisionScratch.rules`.
+package struct Verdict: Sendable, Hashable {
+    package var kind: VerdictKind
+    package var cause: VerdictCause = .rules
+    /// For `stepUp`: what the session must prove.
+    package var demand: Demand = .nothing
+    /// For `stepUp`: the least level that proves it, an index into `Assurance.levels`; -1 when any level will do.
+    package var level: Int = -1
+    /// For `attributeMissing` and `attributeMalformed`: an index into `Program.operandNames`.
+    package var attribute: Int = -1
+    /// First instant (ms since the epoch) at which time alone could change the answer; `Int64.max` when none.
+    package var validUntil: Int64 = .max
+
+    package init(kind: VerdictKind, cause: VerdictCause = .rules) {
+        self.kind = kind
+        self.cause = cause
+    }
+}
+
+/// All that one decision reads, borrowed for its duration (see `RecordView`'s invariant).
+@safe
+package struct DecisionInputs {
+    /// Index of the subject's entity type.
+    package var subjectType = 0
+    /// Index of the action.
+    package var action = 0
+    /// Index of the resource's entity type.
+    package var resourceType = 0
+    /// The subject's view; empty when the store has none.
+    package var subject = RecordView.empty
+    /// What the question says of the subject; its last slot is the subject's id.
+    package var subjectInQuestion = RecordView.empty
+    /// The session's record; empty when the question names none.
+    package var session = RecordView.empty
+    /// The device's record; empty when none is known.
+    package var device = RecordView.empty
+    /// The resource's record; empty when it is not registered.
+    package var resource = RecordView.empty
+    /// What the question says of the resource; its last slot is the resource's id.
+    package var resourceInQuestion = RecordView.empty
+    /// The action's properties.
+    package var actionInQuestion = RecordView.empty
+    /// The context.
+    package var context = RecordView.empty
+    /// The instant of the decision, ms since the epoch.
+    package var now: Int64 = 0
+
+    package init() {}
+}
+
+/// Memory that decisions of one thread reuse.
+package struct DecisionScratch: ~Copyable {
+    /// Policy groups the subject is in, each once, as indices of `CheckedPolicies.groups`.
+    package var groups: [UInt32] = []
+    /// The same as a bit set.
+    var groupBits: [UInt64] = []
+    /// Per role: the stamp of the decision that evaluated it, shifted left, and its truth in bit 0.
+    var roleMemo: [UInt64] = []
+    var stamp: UInt64 = 0
+    /// Index nodes still to visit.
+    var pending: [UInt32] = []
+    /// The rules that decided, by index: one forbid; or the permit and the requires that joined it.
+    package internal(set) var rules: [UInt32] = []
+    /// The requires that matched.
+    var requires: [UInt32] = []
+
+    package init() {
+        pending.reserveCapacity(64)
+        rules.reserveCapacity(16)
+        requires.reserveCapacity(16)
+        groups.reserveCapacity(64)
+    }
+
+    /// Sets the subject's policy groups from the group numbers of its view.
+    package mutating func setGroups(of view: RecordView, in index: borrowing GroupIndex) {
+        clearGroups(count: index.groupCount)
+        if index.isEmpty { return }
+        for position in 0..<view.groupCount {
+            guard let number = view.group(position) else { return }
+            index.forEachPolicyGroup(below: number) { insertGroup($0) }
+        }
+    }
+
+    /// Sets the subject's policy groups directly.
+    package mutating func setGroups(_ list: some Sequence<Int>, count: Int) {
+        clearGroups(count: count)
+        for group in list where group >= 0 && group < count { insertGroup(UInt32(group)) }
+    }
+
+    private mutating func clearGroups(count: Int) {
+        for group in groups { groupBits[Int(group >> 6)] = 0 }
+        groups.removeAll(keepingCapacity: true)
+        let words = (count + 63) / 64
+        if groupBits.count < words { groupBits.append(contentsOf: repeatElement(0, count: words - groupBits.count)) }
+    }
+
+    private mutating func insertGroup(_ group: UInt32) {
+        let word = Int(group >> 6)
+        let bit = UInt64(1) << UInt64(group & 63)
+        if groupBits[word] & bit == 0 {
+            groupBits[word] |= bit
+            groups.append(group)
+        }
+    }
+}
