@@ -280,11 +280,11 @@ struct Compiler {
         return slot
     }
 
-    mutating func index(of entry: OperandEntry, name: AttributeReference? = nil) -> UInt32 {
+    mutating func index(of entry: OperandEntry) -> UInt32 {
         if let index = operandIndices[entry] { return index }
         let index = UInt32(operands.count)
         operands.append(entry)
-        operandNames.append(name)
+        operandNames.append(entry.name)
         operandIndices[entry] = index
         return index
     }
@@ -385,6 +385,8 @@ struct OperandEntry: Hashable {
     var defaultSlot: UInt32 = 0
     /// Offset of a table of {slot, flags, default} per type, or 0.
     var table: UInt32 = 0
+    /// The attribute, for errors; two actions may keep different attributes in one slot.
+    var name: AttributeReference?
 
     var words: [UInt32] {
         [kind.rawValue | UInt32(scope.rawValue) << 8 | flags << 16, slot, defaultSlot, table]

@@ -133,13 +133,14 @@ extension Compiler {
                 (
                     owner,
                     OperandEntry(
-                        kind: kind, scope: reference.scope, slot: UInt32(slot), flags: flags, defaultSlot: defaultSlot)
+                        kind: kind, scope: reference.scope, slot: UInt32(slot), flags: flags, defaultSlot: defaultSlot,
+                        name: reference)
                 ))
         }
         guard let first = places.first else {
             throw CompileError(.inconsistent, "no type has the attribute \"\(reference.name)\" that a rule reads")
         }
-        if places.allSatisfy({ $0.entry == first.entry }) { return index(of: first.entry, name: reference) }
+        if places.allSatisfy({ $0.entry == first.entry }) { return index(of: first.entry) }
         let count = reference.scope == .action ? catalog.actions.count : catalog.entities.count
         var table = [UInt32](repeating: 0, count: count * 3)
         for place in places {
@@ -156,7 +157,8 @@ extension Compiler {
             typeTables[table] = offset
         }
         let flags = places.reduce(UInt32(0)) { $0 | $1.entry.flags }
-        return index(of: OperandEntry(kind: kind, scope: reference.scope, flags: flags, table: offset), name: reference)
+        return index(
+            of: OperandEntry(kind: kind, scope: reference.scope, flags: flags, table: offset, name: reference))
     }
 
     private func owners(of reference: AttributeReference, _ scope: RuleScope) -> [Int] {

@@ -90,7 +90,8 @@ private struct Evaluation {
         for position in 1...count {
             collectRequires(word(Int(word(Int(list) &+ position)) &+ 2), &joined, &scratch)
         }
-        return finish(permits(list, count, joined, &scratch))
+        let verdict = permits(list, count, joined, &scratch)
+        return finish(verdict)
     }
 
     /// What no policy can change: ended subjects and sessions, unknown subjects, damaged records.
@@ -112,7 +113,9 @@ private struct Evaluation {
                 boundary = min(boundary, end)
             }
         }
-        if !inputs.device.isEmpty && !inputs.device.isWellFormed || !inputs.resource.isEmpty && !inputs.resource.isWellFormed {
+        if !inputs.device.isEmpty && !inputs.device.isWellFormed
+            || !inputs.resource.isEmpty && !inputs.resource.isWellFormed
+        {
             return Verdict(kind: .error, cause: .recordDamaged)
         }
         return nil
@@ -130,13 +133,18 @@ private struct Evaluation {
         let count = Int(word(offset))
         for position in 0..<count {
             let entry = offset &+ 1 &+ position &* 3
-            if !isMember(word(entry &+ 1), inputs.action) || !isMember(word(entry &+ 2), inputs.resourceType) { continue }
+            if !isMember(word(entry &+ 1), inputs.action) || !isMember(word(entry &+ 2), inputs.resourceType) {
+                continue
+            }
             let operand = Int(word(entry))
             let place = place(operand)
-            if place.flags & OperandFlags.stored != 0,
-                stored(place.scope).validUntil(place.slot) > now
-            {
-                continue
+            if place.flags & OperandFlags.stored != 0 {
+                let validUntil = stored(place.scope).validUntil(place.slot)
+                if validUntil > now {
+                    // When it ends, the question may lack the attribute: that is a change by time too.
+                    boundary = min(boundary, validUntil)
+                    continue
+                }
             }
             let validUntil = inQuestion(place.scope).validUntil(place.slot)
             var verdict = Verdict(kind: .error)

@@ -157,8 +157,9 @@ extension Compiler {
         }
         let used = used.union([best])
         var children: [(key: IndexKey, child: UInt32)] = []
-        for (key, members) in buckets.sorted(by: { ($0.value[0].rule, order($0.key)) < ($1.value[0].rule, order($1.key)) })
-        {
+        for (key, members) in buckets.sorted(by: {
+            ($0.value[0].rule, order($0.key)) < ($1.value[0].rule, order($1.key))
+        }) {
             children.append((key, emitNode(members, used: used, depth: depth + 1)))
         }
         let also = emitNode(others, used: used, depth: depth + 1)

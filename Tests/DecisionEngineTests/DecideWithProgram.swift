@@ -1,0 +1,106 @@
+// Puts a situation into records and decides it by the compiled program.
+
+import DecisionEngine
+import PolicyLanguage
+
+/// The outcome with the rules that the program named.
+struct ProgramOutcome {
+    var verdict: Verdict
+    var rules: [Int]
+}
+
+/// Decides by the program; builds records as the store and the socket would.
+func decide(_ program: Program, _ situation: Situation, _ scratch: inout DecisionScratch) -> ProgramOutcome {
+    let catalog = program.catalog
+    var subject = RecordBuilder()
+    var subjectInQuestion = RecordBuilder()
+    var session = RecordBuilder()
+    var device = RecordBuilder()
+    var resource = RecordBuilder()
+    var resourceInQuestion = RecordBuilder()
+    var action = RecordBuilder()
+    var context = RecordBuilder()
+
+    let subjectAttributes = catalog.entities[situation.subjectType].attributes
+    let resourceAttributes = catalog.entities[situation.resourceType].attributes
+    fill(&subject, situation.stored[.subject], subjectAttributes, inactive: situation.isSubjectInactive)
+    fill(&device, situation.stored[.device], catalog.entities[Catalog.device].attributes)
+    fill(&resource, situation.stored[.resource], resourceAttributes)
+    fill(&subjectInQuestion, situation.given[.subject], subjectAttributes, identity: situation.subjectID)
+    fill(&resourceInQuestion, situation.given[.resource], resourceAttributes, identity: situation.resourceID)
+    fill(&action, situation.given[.action], catalog.actions[situation.action].attributes, identity: nil)
+    fill(&context, situation.given[.context], catalog.context, identity: nil)
+    fillSession(&session, situation, catalog)
+
+    scratch.setGroups(situation.groups.sorted(), count: program.policies.groups.count)
+    var verdict = Verdict(kind: .error)
+    subject.withView { subjectView in
+        subjectInQuestion.withView { subjectQuestion in
+            session.withView { sessionView in
+                device.withView { deviceView in
+                    resource.withView { resourceView in
+                        resourceInQuestion.withView { resourceQuestion in
+                            action.withView { actionView in
+                                context.withView { contextView in
+                                    var inputs = DecisionInputs()
+                                    inputs.subjectType = situation.subjectType
+                                    inputs.action = situation.action
+                                    inputs.resourceType = situation.resourceType
+                                    inputs.subject = situation.isSubjectKnown ? subjectView : .empty
+                                    inputs.subjectInQuestion = subjectQuestion
+                                    inputs.session = situation.session == nil ? .empty : sessionView
+                                    inputs.device = situation.stored[.device] == nil ? .empty : deviceView
+                                    inputs.resource = situation.stored[.resource] == nil ? .empty : resourceView
+                                    inputs.resourceInQuestion = resourceQuestion
+                                    inputs.actionInQuestion = actionView
+                                    inputs.context = contextView
+                                    inputs.now = situation.now
+                                    verdict = program.decide(inputs, &scratch)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    return ProgramOutcome(verdict: verdict, rules: scratch.rules.map { Int($0) })
+}
+
+private func fill(
+    _ builder: inout RecordBuilder, _ values: [String: StoredValue]?, _ attributes: [Attribute], inactive: Bool = false
+) {
+    builder.reset(slots: attributes.count, flags: inactive ? RecordLayout.inactive : 0)
+    for (slot, attribute) in attributes.enumerated() {
+        if let stored = values?[attribute.name] { builder.set(slot, stored.value, validUntil: stored.validUntil) }
+    }
+}
+
+private func fill(
+    _ builder: inout RecordBuilder, _ values: [String: GivenValue]?, _ attributes: [Attribute], identity: String?
+) {
+    builder.reset(slots: attributes.count + (identity == nil ? 0 : 1))
+    for (slot, attribute) in attributes.enumerated() {
+        switch values?[attribute.name] {
+        case .value(let value): builder.set(slot, value)
+        case .malformed: builder.setMalformed(slot)
+        case nil: break
+        }
+    }
+    if let identity { builder.set(attributes.count, .string(identity)) }
+}
+
+private func fillSession(_ builder: inout RecordBuilder, _ situation: Situation, _ catalog: Catalog) {
+    let slots = SessionSlots(catalog)
+    builder.reset(slots: slots.count, flags: situation.session?.hasEnded == true ? RecordLayout.inactive : 0)
+    for (slot, attribute) in catalog.entities[Catalog.session].attributes.enumerated() {
+        if let stored = situation.stored[.session]?[attribute.name] {
+            builder.set(slot, stored.value, validUntil: stored.validUntil)
+        }
+    }
+    guard let session = situation.session else { return }
+    builder.set(slots.levels, payload: session.levels)
+    builder.set(slots.methods, payload: UInt64(session.methods))
+    if let instant = session.authenticatedAt { builder.set(slots.authenticatedAt, .datetime(instant)) }
+    if let instant = session.endsAt { builder.set(slots.endsAt, .datetime(instant)) }
+}
