@@ -4,13 +4,15 @@
 import PackageDescription
 
 /// What every target of ours is compiled with; C and system targets take none of it.
-let strict: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .strictMemorySafety(),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-]
+/// With STILE_STRICT set (as in CI) a warning is an error.
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .strictMemorySafety(),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ] + (Context.environment["STILE_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 /// The daemon and the tools carry the Swift runtime inside, so that each installs as one file.
 let selfContained: [LinkerSetting] = [

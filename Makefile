@@ -1,0 +1,40 @@
+# Stile: what people run. `make help` says what each target does.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+# Debian packages that the build needs; each is installed only when it is missing.
+PACKAGES := liblmdb-dev libsystemd-dev pkg-config
+
+RELEASE := $(SWIFT) build -c release --product
+
+.PHONY: help prepare build test lint prove demo bench install clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+prepare: ## Install the Debian packages the build needs, where they are missing
+	@missing=""; for p in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing Debian packages:$$missing"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=""; elif command -v sudo >/dev/null; then sudo=sudo; \
+	  else echo "These packages are missing and neither root nor sudo is at hand:$$missing" >&2; exit 1; fi; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; fi
+
+build: prepare ## Build stiled and stile in release
+	$(RELEASE) stiled
+	$(RELEASE) stile
+
+lint: ## Check the layout of the source
+	$(SWIFT) format lint --strict --recursive --parallel Sources Tests
+
+test: prepare ## Run all tests
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+clean: ## Remove what the build made
+	rm -rf .build
