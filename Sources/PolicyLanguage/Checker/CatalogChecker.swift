@@ -1,0 +1,368 @@
+// Catalog syntax to `Catalog`: types resolved, defaults and sources checked.
+
+/// Checks one catalog.
+struct CatalogChecker {
+    private var sink: DiagnosticSink
+    private var entityNames: [String: Int] = [:]
+
+    static func check(_ syntax: CatalogSyntax, _ sink: inout DiagnosticSink) -> Catalog {
+        var checker = CatalogChecker(sink: sink)
+        let catalog = checker.catalog(syntax)
+        sink = checker.sink
+        return catalog
+    }
+
+    private init(sink: DiagnosticSink) { self.sink = sink }
+
+    private static let builtIn = ["user", "session", "device"]
+    private static let reserved: Set<String> = [
+        "resource", "action", "context", "subject", "group", "now", "any", "true", "false", "and", "or", "not", "in",
+        "has", "role", "count", "bool", "int", "decimal", "string", "datetime", "duration", "ipaddr", "enum", "set",
+    ]
+
+    private mutating func catalog(_ syntax: CatalogSyntax) -> Catalog {
+        var entities: [EntityType] = Self.builtIn.map {
+            EntityType(name: $0, attributes: [], isSubject: $0 == "user")
+        }
+        for (index, name) in Self.builtIn.enumerated() { entityNames[name] = index }
+        var declared: [(index: Int, syntax: EntitySyntax)] = []
+        var seen = Set<String>()
+        for entity in syntax.entities {
+            guard !Self.reserved.contains(entity.name.text) else {
+                sink.report(.reservedName, "`\(entity.name.text)` is a word of the language", at: entity.name.range)
+                continue
+            }
+            guard seen.insert(entity.name.text).inserted else {
+                sink.report(.duplicateName, "entity `\(entity.name.text)` is declared twice", at: entity.name.range)
+                continue
+            }
+            if let index = entityNames[entity.name.text] {
+                declared.append((index, entity))
+            } else {
+                entityNames[entity.name.text] = entities.count
+                declared.append((entities.count, entity))
+                entities.append(EntityType(name: entity.name.text, attributes: [], isSubject: entity.isSubject))
+            }
+        }
+        for (index, entity) in declared {
+            entities[index].documentation = entity.documentation
+            entities[index].range = entity.range
+            let isSubject = entities[index].isSubject
+            entities[index].attributes = attributes(entity.attributes, Owner(entity: index, isSubject: isSubject))
+        }
+        addSignals(syntax, &entities)
+        let (assurance, levels) = assurance(syntax)
+        return Catalog(
+            name: syntax.name.text, version: syntax.version, assurance: assurance,
+            issuers: issuers(syntax, levels), entities: entities, actions: actions(syntax, entities),
+            context: attributes(syntax.context, Owner(entity: nil, isSubject: false)))
+    }
+
+    /// What an attribute belongs to; decides its default source.
+    private struct Owner {
+        /// Nil for actions and the context.
+        var entity: Int?
+        var isSubject: Bool
+    }
+
+    private mutating func attributes(_ list: [AttributeSyntax], _ owner: Owner) -> [Attribute] {
+        var seen = Set<String>()
+        var attributes: [Attribute] = []
+        for syntax in list {
+            guard seen.insert(syntax.name.text).inserted else {
+                sink.report(.duplicateName, "attribute `\(syntax.name.text)` is declared twice", at: syntax.name.range)
+                continue
+            }
+            if let attribute = attribute(syntax, owner) { attributes.append(attribute) }
+        }
+        if attributes.count > LanguageLimits.maxAttributes, let first = list.first {
+            sink.report(
+                .tooLarge, "\(attributes.count) attributes, above \(LanguageLimits.maxAttributes)", at: first.range)
+        }
+        return attributes
+    }
+
+    private mutating func attribute(_ syntax: AttributeSyntax, _ owner: Owner) -> Attribute? {
+        guard let type = type(syntax.type) else { return nil }
+        var sources = syntax.sources.map(\.source)
+        if sources.isEmpty { sources = defaultSources(syntax, owner) }
+        for (index, entry) in syntax.sources.enumerated()
+        where entry.source == .request && index != syntax.sources.count - 1 {
+            sink.report(
+                .badSource, "`request` must be the last source", at: entry.range,
+                help: "a question never overrides a live value: put `request` last")
+        }
+        if owner.entity == nil, sources.contains(where: { $0 != .request }) {
+            sink.report(
+                .badSource, "an action or the context has values only from the request", at: syntax.range,
+                help: "drop `from`")
+        }
+        var value: Constant?
+        if let syntax = syntax.defaultValue {
+            value = constant(syntax, type)
+            if value == nil {
+                sink.report(
+                    .badDefault, "this default is no \(type.spelling(entityName))", at: syntax.range,
+                    help: defaultHelp(type))
+                return nil
+            }
+        }
+        let isLive = sources.contains { $0 != .request && $0 != .application }
+        if isLive, value == nil, !syntax.isOptional {
+            sink.report(
+                .needsDefault, "`\(syntax.name.text)` comes from outside and can be missing", at: syntax.name.range,
+                help: "give a default (`= …`) or make it optional (`\(type.spelling(entityName))?`)")
+        }
+        return Attribute(
+            name: syntax.name.text, type: type, isOptional: syntax.isOptional, defaultValue: value, sources: sources,
+            lifetime: syntax.lifetime, documentation: syntax.documentation, use: syntax.use, range: syntax.range)
+    }
+
+    private func defaultSources(_ syntax: AttributeSyntax, _ owner: Owner) -> [AttributeSource] {
+        guard let entity = owner.entity else { return [.request] }
+        if owner.isSubject { return [.scim(path: syntax.name.text)] }
+        if entity == Catalog.session || entity == Catalog.device { return [.token(claim: syntax.name.text)] }
+        return [.application, .request]
+    }
+
+    private mutating func addSignals(_ syntax: CatalogSyntax, _ entities: inout [EntityType]) {
+        for (owner, attribute) in syntax.signals {
+            guard let index = entityNames[owner.text] else {
+                sink.report(
+                    .unknownEntity, "no entity type `\(owner.text)`", at: owner.range,
+                    help: suggestion(owner.text, entityNames.keys))
+                continue
+            }
+            if attribute.sources.isEmpty {
+                sink.report(
+                    .badSource, "signal `\(attribute.name.text)` names no source", at: attribute.name.range,
+                    help: "write `from caep \"risk-level-change\"`")
+                continue
+            }
+            if entities[index].slot(of: attribute.name.text) != nil {
+                sink.report(
+                    .duplicateName, "`\(owner.text).\(attribute.name.text)` is declared twice", at: attribute.name.range
+                )
+                continue
+            }
+            if let checked = self.attribute(attribute, Owner(entity: index, isSubject: entities[index].isSubject)) {
+                entities[index].attributes.append(checked)
+            }
+        }
+    }
+
+    // MARK: Assurance and issuers
+
+    private mutating func assurance(_ syntax: CatalogSyntax) -> (Assurance, [String: Int]) {
+        var order: [String] = []
+        var weaker: [String: Set<String>] = [:]
+        for chain in syntax.assurance {
+            for (index, level) in chain.enumerated() {
+                if weaker[level.text] == nil {
+                    weaker[level.text] = []
+                    order.append(level.text)
+                }
+                if index > 0 { weaker[level.text]?.insert(chain[index - 1].text) }
+            }
+        }
+        guard order.count <= LanguageLimits.maxLevels else {
+            sink.report(
+                .tooLarge, "\(order.count) assurance levels, above \(LanguageLimits.maxLevels)",
+                at: syntax.assurance[0][0].range)
+            return (.none, [:])
+        }
+        // Weaker levels first; what cannot be placed stands in a circle.
+        var sorted: [String] = []
+        var placed = Set<String>()
+        while sorted.count < order.count {
+            guard let next = order.first(where: { !placed.contains($0) && (weaker[$0] ?? []).isSubset(of: placed) })
+            else {
+                sink.report(
+                    .unknownLevel, "assurance levels stand in a circle", at: syntax.assurance[0][0].range,
+                    help: "a level cannot be both below and above another")
+                return (.none, [:])
+            }
+            sorted.append(next)
+            placed.insert(next)
+        }
+        var indices: [String: Int] = [:]
+        var implied: [UInt64] = []
+        for (index, level) in sorted.enumerated() {
+            indices[level] = index
+            implied.append((weaker[level] ?? []).reduce(1 << UInt64(index)) { $0 | implied[indices[$1] ?? index] })
+        }
+        var reachable: UInt64 = sorted.isEmpty ? 0 : ~0 >> UInt64(64 - sorted.count)
+        for level in syntax.unreachable {
+            guard let index = indices[level.text] else {
+                unknownLevel(level, indices.keys)
+                continue
+            }
+            reachable &= ~(1 << UInt64(index))
+        }
+        return (Assurance(levels: sorted, implied: implied, reachable: reachable), indices)
+    }
+
+    private mutating func issuers(_ syntax: CatalogSyntax, _ levels: [String: Int]) -> [IssuerTable] {
+        syntax.issuers.map { issuer, table in
+            var mapped: [String: Int] = [:]
+            for (acr, level) in table {
+                if let index = levels[level.text] {
+                    mapped[acr.text] = index
+                } else {
+                    unknownLevel(level, levels.keys)
+                }
+            }
+            return IssuerTable(issuer: issuer.text, levels: mapped)
+        }
+    }
+
+    private mutating func unknownLevel(_ level: Name, _ known: some Sequence<String>) {
+        sink.report(
+            .unknownLevel, "no assurance level `\(level.text)`", at: level.range, help: suggestion(level.text, known))
+    }
+
+    private mutating func actions(_ syntax: CatalogSyntax, _ entities: [EntityType]) -> [Action] {
+        var actions: [Action] = []
+        var indices: [String: Int] = [:]
+        for declaration in syntax.actions {
+            var types: [Int] = []
+            for type in declaration.types {
+                guard let index = entityNames[type.text] else {
+                    sink.report(
+                        .unknownEntity, "no entity type `\(type.text)`", at: type.range,
+                        help: suggestion(type.text, entityNames.keys))
+                    continue
+                }
+                types.append(index)
+            }
+            let properties = attributes(declaration.attributes, Owner(entity: nil, isSubject: false))
+            for name in declaration.names {
+                if let index = indices[name.text] {
+                    guard actions[index].attributes.map(\.name) == properties.map(\.name),
+                        actions[index].attributes.map(\.type) == properties.map(\.type)
+                    else {
+                        sink.report(
+                            .duplicateName, "action `\(name.text)` is declared before with other properties",
+                            at: name.range, help: "an action has the same properties on every type")
+                        continue
+                    }
+                    actions[index].resourceTypes = Array(Set(actions[index].resourceTypes + types)).sorted()
+                } else {
+                    indices[name.text] = actions.count
+                    actions.append(
+                        Action(
+                            name: name.text, resourceTypes: Array(Set(types)).sorted(), attributes: properties,
+                            range: name.range))
+                }
+            }
+        }
+        return actions
+    }
+
+    // MARK: Types and constants
+
+    private func entityName(_ index: Int) -> String {
+        entityNames.first { $0.value == index }?.key ?? "entity"
+    }
+
+    private mutating func type(_ syntax: TypeSyntax) -> ValueType? {
+        switch syntax {
+        case .named(let name):
+            let simple: [String: ValueType] = [
+                "bool": .boolean, "int": .integer(range: nil), "decimal": .decimal, "string": .string,
+                "datetime": .datetime, "duration": .duration, "ipaddr": .address,
+            ]
+            if let type = simple[name.text] { return type }
+            if let entity = entityNames[name.text] { return .reference(entity: entity) }
+            sink.report(
+                .unknownType, "no type `\(name.text)`", at: name.range,
+                help: suggestion(name.text, Array(simple.keys) + Array(entityNames.keys))
+                    ?? "bool, int, decimal, string, datetime, duration, ipaddr, enum(…), 0...5, an entity type, set of …"
+            )
+            return nil
+        case .enumeration(let cases, let ordered):
+            var seen = Set<String>()
+            for name in cases where !seen.insert(name.text).inserted {
+                sink.report(.duplicateName, "case `\(name.text)` stands twice", at: name.range)
+            }
+            return .enumeration(EnumerationType(cases: cases.map(\.text), ordered: ordered))
+        case .range(let low, let high, _): return .integer(range: low...high)
+        case .set(let element, let range):
+            guard let element = type(element) else { return nil }
+            if case .set = element {
+                sink.report(.unknownType, "a set of sets", at: range, help: "sets hold scalars")
+                return nil
+            }
+            return .set(of: element)
+        }
+    }
+
+    private func constant(_ value: ValueSyntax, _ type: ValueType) -> Constant? { value.constant(of: type) }
+
+    private func defaultHelp(_ type: ValueType) -> String? {
+        switch type {
+        case .enumeration(let type): "one of: \(type.cases.joined(separator: ", "))"
+        case .integer(let range):
+            range.map { "a whole number from \($0.lowerBound) to \($0.upperBound)" } ?? "a whole number"
+        case .string: "a text in double quotes"
+        case .boolean: "true or false"
+        default: nil
+        }
+    }
+}
+
+/// "did you mean", or the list when it is short.
+func suggestion(_ name: String, _ known: some Sequence<String>) -> String? {
+    if let near = NearestName.find(name, among: known) { return "did you mean `\(near)`?" }
+    let all = known.sorted()
+    return all.isEmpty || all.count > 12 ? nil : "known: \(all.joined(separator: ", "))"
+}
+
+extension ValueType {
+    /// The type as an author writes it.
+    package func spelling(_ entityName: (Int) -> String) -> String {
+        switch self {
+        case .boolean: "bool"
+        case .integer(let range): range.map { "\($0.lowerBound)...\($0.upperBound)" } ?? "int"
+        case .decimal: "decimal"
+        case .string: "string"
+        case .enumeration(let type): "enum(\(type.cases.joined(separator: type.ordered ? " < " : ", ")))"
+        case .datetime: "datetime"
+        case .duration: "duration"
+        case .address: "ipaddr"
+        case .reference(let entity): entityName(entity)
+        case .set(let element): "set of \(element.spelling(entityName))"
+        }
+    }
+}
+
+extension ValueSyntax {
+    /// A literal as a constant of the type; nil when it is none.
+    func constant(of type: ValueType) -> Constant? {
+        switch (form, type) {
+        case (.boolean(let value), .boolean): return .boolean(value)
+        case (.integer(let value), .integer(let range)):
+            return range.map({ $0.contains(value) }) ?? true ? .integer(value) : nil
+        case (.integer(let value), .decimal):
+            let (scaled, overflowed) = value.multipliedReportingOverflow(by: Decimal6.scale)
+            return overflowed ? nil : .decimal(scaled)
+        case (.decimal(let value), .decimal): return .decimal(value)
+        case (.text(let value), .string): return .string(value)
+        case (.text(let value), .reference(let entity)): return .reference(entity: entity, id: value)
+        case (.path(let path), .enumeration(let type)):
+            return path.count == 1 ? type.cases.firstIndex(of: path[0].text).map { .enumeration($0) } : nil
+        case (.instant(let value), .datetime): return .datetime(value)
+        case (.duration(let value), .duration): return .duration(value)
+        case (.address(let value), .address): return .address(value)
+        case (.list(let values), .set(let element)):
+            var constants: [Constant] = []
+            var seen = Set<Constant>()
+            for value in values {
+                guard let constant = value.constant(of: element) else { return nil }
+                if seen.insert(constant).inserted { constants.append(constant) }
+            }
+            return .set(constants)
+        default: return nil
+        }
+    }
+}

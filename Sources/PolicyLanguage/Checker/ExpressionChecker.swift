@@ -1,0 +1,579 @@
+// Conditions: every value typed, every attribute found, optionals only read where they are known to be there.
+
+/// A checked condition with what its truth tells about optional attributes.
+struct CheckedExpression {
+    var condition: Condition
+    /// Present whenever the condition holds.
+    var presentWhenTrue = Set<AttributeReference>()
+    /// Present whenever it does not.
+    var presentWhenFalse = Set<AttributeReference>()
+}
+
+/// A value with its type.
+struct TypedOperand {
+    var operand: Operand
+    var type: ValueType
+}
+
+extension PolicyChecker {
+    /// Checks a condition; nil when something was reported.
+    mutating func expression(_ syntax: ExpressionSyntax, _ scope: ExpressionScope) -> CheckedExpression? {
+        switch syntax {
+        case .all(let parts): return conjunction(parts, scope)
+        case .any(let parts): return disjunction(parts, scope)
+        case .not(let inner, _):
+            guard let checked = expression(inner, scope) else { return nil }
+            return CheckedExpression(
+                condition: .not(checked.condition), presentWhenTrue: checked.presentWhenFalse,
+                presentWhenFalse: checked.presentWhenTrue)
+        case .role(let name):
+            guard let index = role(named: name, isUse: true) else { return nil }
+            return CheckedExpression(condition: .test(.role(index), name.range))
+        case .has(let value, let range): return has(value, range, scope)
+        case .bare(let value): return bare(value, scope)
+        case .compare(let left, let comparison, let right, let range):
+            return comparisonTest(left, comparison, right, range, scope)
+        case .isIn(let left, let right, let negated, let range):
+            guard let condition = membership(left, right, range, scope) else { return nil }
+            return CheckedExpression(condition: negated ? .not(condition) : condition)
+        case .inGroup(let value, let name, let negated, let range):
+            guard let typed = operand(value, expecting: nil, scope) else { return nil }
+            guard typed.operand == .subject else {
+                sink.report(
+                    .typeMismatch, "only the subject can be in a group", at: value.range,
+                    help: "write `\(catalog.entities[scope.subjectTypes[0]].name) in group \"\(name.text)\"`")
+                return nil
+            }
+            let condition = Condition.test(.group(group(name.text)), range)
+            return CheckedExpression(condition: negated ? .not(condition) : condition)
+        case .contains(let set, let element, let range):
+            guard let condition = contains(set, element, range, scope) else { return nil }
+            return CheckedExpression(condition: condition)
+        case .intersects(let left, let right, let range):
+            guard let (first, second) = sets(left, right, scope) else { return nil }
+            return CheckedExpression(condition: .test(.intersects(first, second), range))
+        case .subset(let left, let right, let range):
+            guard let (first, second) = sets(left, right, scope) else { return nil }
+            return CheckedExpression(condition: .test(.subset(first, of: second), range))
+        case .like(let value, let pattern, let range):
+            guard let typed = operand(value, expecting: .string, scope) else { return nil }
+            guard typed.type == .string else { return mismatch(value, "like", needs: "a text", typed.type) }
+            let parts = pattern.text.split(separator: "*", omittingEmptySubsequences: false).map(String.init)
+            return CheckedExpression(condition: .test(.like(typed.operand, Pattern(parts: parts)), range))
+        }
+    }
+
+    private mutating func conjunction(_ parts: [ExpressionSyntax], _ scope: ExpressionScope) -> CheckedExpression? {
+        var scope = scope
+        var conditions: [Condition] = []
+        var isGood = true
+        var whenTrue = Set<AttributeReference>()
+        for part in parts {
+            guard let checked = expression(part, scope) else {
+                isGood = false
+                continue
+            }
+            scope.present.formUnion(checked.presentWhenTrue)
+            whenTrue.formUnion(checked.presentWhenTrue)
+            conditions.append(checked.condition)
+        }
+        return isGood ? CheckedExpression(condition: .all(conditions), presentWhenTrue: whenTrue) : nil
+    }
+
+    private mutating func disjunction(_ parts: [ExpressionSyntax], _ scope: ExpressionScope) -> CheckedExpression? {
+        var scope = scope
+        var conditions: [Condition] = []
+        var isGood = true
+        var whenFalse = Set<AttributeReference>()
+        for part in parts {
+            guard let checked = expression(part, scope) else {
+                isGood = false
+                continue
+            }
+            scope.present.formUnion(checked.presentWhenFalse)
+            whenFalse.formUnion(checked.presentWhenFalse)
+            conditions.append(checked.condition)
+        }
+        return isGood ? CheckedExpression(condition: .any(conditions), presentWhenFalse: whenFalse) : nil
+    }
+
+    private mutating func has(
+        _ value: ValueSyntax, _ range: SourceRange, _ scope: ExpressionScope
+    ) -> CheckedExpression? {
+        guard case .path(let path) = value.form else {
+            sink.report(.unknownName, "`has` asks for an attribute", at: value.range, help: "write `has user.manager`")
+            return nil
+        }
+        guard let (reference, attributes) = attribute(path, scope, range: value.range) else { return nil }
+        if !attributes.contains(where: \.isOptional) {
+            sink.report(
+                .constantCondition, "`\(reference.name)` always has a value, so this is always true", at: range,
+                help: "remove it")
+        }
+        return CheckedExpression(condition: .test(.has(reference), range), presentWhenTrue: [reference])
+    }
+
+    private mutating func bare(_ value: ValueSyntax, _ scope: ExpressionScope) -> CheckedExpression? {
+        if case .boolean(let truth) = value.form {
+            sink.report(.constantCondition, "this is always \(truth)", at: value.range, help: "remove it")
+            return CheckedExpression(condition: .constant(truth))
+        }
+        guard let typed = operand(value, expecting: .boolean, scope) else { return nil }
+        guard typed.type == .boolean else {
+            sink.report(
+                .typeMismatch, "a condition must be true or false; this is \(spelling(typed.type))", at: value.range,
+                help: "compare it: `… == …`")
+            return nil
+        }
+        return CheckedExpression(
+            condition: .test(.compare(typed.operand, .equal, .constant(.boolean(true))), value.range))
+    }
+
+    // MARK: Comparisons
+
+    private mutating func comparisonTest(
+        _ left: ValueSyntax, _ comparison: Comparison, _ right: ValueSyntax, _ range: SourceRange,
+        _ scope: ExpressionScope
+    ) -> CheckedExpression? {
+        guard let (first, second) = pair(left, right, scope) else { return nil }
+        guard first.type.agrees(with: second.type) else {
+            sink.report(
+                .typeMismatch, "\(spelling(first.type)) is compared with \(spelling(second.type))", at: range,
+                help: "both sides need one type")
+            return nil
+        }
+        if case .set = first.type {
+            sink.report(
+                .typeMismatch, "sets are not compared with `==`", at: range,
+                help: "use contains, intersects, subset of or count( )")
+            return nil
+        }
+        if comparison != .equal, comparison != .notEqual, !first.type.isOrdered {
+            sink.report(
+                .notOrdered, "\(spelling(first.type)) has no order", at: range,
+                help: "declare the enum with `<`, or use == and !=")
+            return nil
+        }
+        return CheckedExpression(condition: .test(.compare(first.operand, comparison, second.operand), range))
+    }
+
+    /// Both sides typed: the side that has a type of its own tells it to the other.
+    private mutating func pair(
+        _ left: ValueSyntax, _ right: ValueSyntax, _ scope: ExpressionScope
+    ) -> (TypedOperand, TypedOperand)? {
+        if isTyped(left, scope) {
+            guard let first = operand(left, expecting: nil, scope) else { return nil }
+            guard let second = operand(right, expecting: first.type, scope) else { return nil }
+            return (first, second)
+        }
+        if isTyped(right, scope) {
+            guard let second = operand(right, expecting: nil, scope) else { return nil }
+            guard let first = operand(left, expecting: second.type, scope) else { return nil }
+            return (first, second)
+        }
+        guard let first = operand(left, expecting: nil, scope) else { return nil }
+        sink.report(
+            .typeMismatch, "neither side is an attribute", at: left.range.union(right.range),
+            help: "compare an attribute such as user.department")
+        _ = first
+        return nil
+    }
+
+    private func isTyped(_ value: ValueSyntax, _ scope: ExpressionScope) -> Bool {
+        switch value.form {
+        case .path(let path):
+            return path.count > 1 || ["now", "resource", "subject"].contains(path[0].text)
+                || entities[path[0].text].map { catalog.entities[$0].isSubject } ?? false
+        case .fallback, .count: return true
+        default: return false
+        }
+    }
+
+    private mutating func membership(
+        _ left: ValueSyntax, _ right: ValueSyntax, _ range: SourceRange, _ scope: ExpressionScope
+    ) -> Condition? {
+        if case .path(let path) = right.form {
+            if path.count == 1, let source = scope.lets[path[0].text] {
+                usedLets.insert(source.name.range)
+                return membership(left, source.value, range, scope)
+            }
+            return contains(right, left, range, scope)
+        }
+        guard let typed = operand(left, expecting: nil, scope) else { return nil }
+        if case .span(let low, let high) = right.form {
+            guard let first = operand(low, expecting: typed.type, scope),
+                let last = operand(high, expecting: typed.type, scope)
+            else { return nil }
+            guard typed.type.isOrdered, first.type.agrees(with: typed.type), last.type.agrees(with: typed.type) else {
+                sink.report(.notOrdered, "\(spelling(typed.type)) has no such range", at: right.range)
+                return nil
+            }
+            return .all([
+                .test(.compare(typed.operand, .greaterOrEqual, first.operand), range),
+                .test(.compare(typed.operand, .lessOrEqual, last.operand), range),
+            ])
+        }
+        let values: [ValueSyntax]
+        if case .list(let list) = right.form { values = list } else { values = [right] }
+        if typed.type == .address { return networks(typed.operand, values, range) }
+        if !right.isCollection {
+            sink.report(
+                .typeMismatch, "`in` needs a list, a range, a network, a group or a set", at: right.range,
+                help: "write [\"a\", \"b\"], 1...5 or group \"Name\"")
+            return nil
+        }
+        var constants: [Constant] = []
+        var seen = Set<Constant>()
+        for value in values {
+            guard let constant = constant(value, of: typed.type, scope) else { return nil }
+            if seen.insert(constant).inserted { constants.append(constant) }
+        }
+        return .test(.oneOf(typed.operand, constants), range)
+    }
+
+    private mutating func networks(_ operand: Operand, _ values: [ValueSyntax], _ range: SourceRange) -> Condition? {
+        var networks: [IPNetwork] = []
+        for value in values {
+            switch value.form {
+            case .network(let network): networks.append(network)
+            case .address(let address): networks.append(IPNetwork(address: address, prefix: 128))
+            default:
+                sink.report(
+                    .typeMismatch, "this is no network", at: value.range, help: "write 10.0.0.0/8 or 2001:db8::/32")
+                return nil
+            }
+        }
+        return .test(.inNetworks(operand, networks), range)
+    }
+
+    private mutating func contains(
+        _ set: ValueSyntax, _ element: ValueSyntax, _ range: SourceRange, _ scope: ExpressionScope
+    ) -> Condition? {
+        guard let typedSet = operand(set, expecting: nil, scope) else { return nil }
+        guard case .set(let elementType) = typedSet.type else {
+            _ = mismatch(set, "this test", needs: "a set", typedSet.type)
+            return nil
+        }
+        guard let typed = operand(element, expecting: elementType, scope) else { return nil }
+        guard typed.type.agrees(with: elementType) else {
+            _ = mismatch(element, "the set", needs: spelling(elementType), typed.type)
+            return nil
+        }
+        return .test(.contains(set: typedSet.operand, typed.operand), range)
+    }
+
+    private mutating func sets(
+        _ left: ValueSyntax, _ right: ValueSyntax, _ scope: ExpressionScope
+    ) -> (Operand, Operand)? {
+        guard let (first, second) = pair(left, right, scope) else { return nil }
+        guard case .set(let one) = first.type, case .set(let two) = second.type, one.agrees(with: two) else {
+            sink.report(
+                .typeMismatch, "\(spelling(first.type)) and \(spelling(second.type)) are not sets of one type",
+                at: left.range.union(right.range), help: "both sides need a set: an attribute or a list in [ ]")
+            return nil
+        }
+        return (first.operand, second.operand)
+    }
+
+    private mutating func mismatch(
+        _ value: ValueSyntax, _ what: String, needs: String, _ type: ValueType
+    ) -> CheckedExpression? {
+        sink.report(.typeMismatch, "\(what) needs \(needs); this is \(spelling(type))", at: value.range)
+        return nil
+    }
+
+    func spelling(_ type: ValueType) -> String { type.spelling { catalog.entities[$0].name } }
+
+    // MARK: Values
+
+    /// A value with its type. `expecting` gives literals and bare words their meaning.
+    mutating func operand(
+        _ value: ValueSyntax, expecting type: ValueType?, _ scope: ExpressionScope
+    ) -> TypedOperand? {
+        switch value.form {
+        case .path(let path): return pathOperand(path, value, expecting: type, scope)
+        case .fallback(let path, let stand):
+            guard let (reference, attributes) = attribute(path, scope, range: value.range) else { return nil }
+            if !attributes.contains(where: \.isOptional) {
+                sink.report(
+                    .constantCondition, "`\(reference.name)` always has a value, so `??` never stands in",
+                    at: value.range, help: "remove the `??`")
+            }
+            guard let constant = constant(stand, of: reference.type, scope) else { return nil }
+            return TypedOperand(operand: .attributeOr(reference, constant), type: reference.type)
+        case .count(let path):
+            guard let (reference, attributes) = attribute(path, scope, range: value.range) else { return nil }
+            guard case .set = reference.type else {
+                _ = mismatch(value, "count", needs: "a set", reference.type)
+                return nil
+            }
+            guard isReadable(reference, attributes, value.range, scope) else { return nil }
+            return TypedOperand(operand: .count(reference), type: .integer(range: nil))
+        default:
+            let type = type ?? naturalType(value)
+            guard let type, let constant = constant(value, of: type, scope) else { return nil }
+            return TypedOperand(operand: .constant(constant), type: type)
+        }
+    }
+
+    private func naturalType(_ value: ValueSyntax) -> ValueType? {
+        switch value.form {
+        case .text: .string
+        case .integer: .integer(range: nil)
+        case .decimal: .decimal
+        case .boolean: .boolean
+        case .duration: .duration
+        case .instant: .datetime
+        case .address: .address
+        case .list(let values): values.first.flatMap { naturalType($0) }.map { .set(of: $0) } ?? .set(of: .string)
+        case .network, .span, .path, .fallback, .count: nil
+        }
+    }
+
+    /// A literal, let or bare word as a constant of a type.
+    private mutating func constant(_ value: ValueSyntax, of type: ValueType, _ scope: ExpressionScope) -> Constant? {
+        if case .path(let path) = value.form, path.count == 1, let source = scope.lets[path[0].text] {
+            usedLets.insert(source.name.range)
+            return constant(source.value, of: type, scope)
+        }
+        if case .list(let values) = value.form, case .set(let element) = type {
+            var constants: [Constant] = []
+            for value in values {
+                guard let constant = constant(value, of: element, scope) else { return nil }
+                constants.append(constant)
+            }
+            return .set(constants)
+        }
+        // Outside its declared range an integer is still a number to compare with.
+        var type = type
+        if case .integer = type { type = .integer(range: nil) }
+        if let constant = value.constant(of: type) { return constant }
+        if case .enumeration(let cases) = type, case .path(let path) = value.form, path.count == 1 {
+            sink.report(
+                .unknownCase, "`\(path[0].text)` is no case of \(spelling(type))", at: value.range,
+                help: suggestion(path[0].text, cases.cases))
+        } else {
+            sink.report(
+                .typeMismatch, "\(spelling(type)) is needed here", at: value.range, help: literalHelp(value, type))
+        }
+        return nil
+    }
+
+    private func literalHelp(_ value: ValueSyntax, _ type: ValueType) -> String? {
+        switch type {
+        case .string: "a text in double quotes"
+        case .enumeration(let type):
+            "one of: \(type.cases.joined(separator: ", "))\(value.isText ? ", without quotes" : "")"
+        case .integer: "a whole number"
+        case .decimal: "a number with at most six digits after the point"
+        case .duration: "a duration such as 15m or 7d"
+        case .datetime: "an instant such as 2026-01-05T09:00:00Z"
+        case .address: "an address such as 192.0.2.7"
+        case .boolean: "true or false"
+        case .reference(let entity): "the id of a \(catalog.entities[entity].name) in double quotes"
+        case .set: "a list in [ ]"
+        }
+    }
+
+    private mutating func pathOperand(
+        _ path: [Name], _ value: ValueSyntax, expecting type: ValueType?, _ scope: ExpressionScope
+    ) -> TypedOperand? {
+        if path.count == 1 { return wordOperand(path[0], value, expecting: type, scope) }
+        guard let (reference, attributes) = attribute(path, scope, range: value.range),
+            isReadable(reference, attributes, value.range, scope)
+        else { return nil }
+        return TypedOperand(operand: .attribute(reference), type: reference.type)
+    }
+
+    private mutating func wordOperand(
+        _ name: Name, _ value: ValueSyntax, expecting type: ValueType?, _ scope: ExpressionScope
+    ) -> TypedOperand? {
+        if scope.lets[name.text] != nil {
+            guard let type = type ?? naturalType(scope.lets[name.text]?.value ?? value),
+                let constant = constant(value, of: type, scope)
+            else { return nil }
+            return TypedOperand(operand: .constant(constant), type: type)
+        }
+        if name.text == "now" { return TypedOperand(operand: .now, type: .datetime) }
+        if name.text == "resource", !scope.isRole {
+            guard let types = scope.resourceTypes, types.count == 1 else {
+                sink.report(
+                    .typeMismatch, "`resource` can be of several types here", at: name.range,
+                    help: "name one entity type in the rule")
+                return nil
+            }
+            return TypedOperand(operand: .resource, type: .reference(entity: types[0]))
+        }
+        let isSubjectType = entities[name.text].map { catalog.entities[$0].isSubject } ?? false
+        if name.text == "subject" || isSubjectType {
+            guard scope.subjectTypes.count == 1 else {
+                sink.report(
+                    .mixedSubjects, "`subject` can be of several types here", at: name.range,
+                    help: "name one subject type with `to`")
+                return nil
+            }
+            return TypedOperand(operand: .subject, type: .reference(entity: scope.subjectTypes[0]))
+        }
+        if let type, case .enumeration = type {
+            guard let constant = constant(value, of: type, scope) else { return nil }
+            return TypedOperand(operand: .constant(constant), type: type)
+        }
+        let known =
+            ["now", "resource", "subject"] + scope.lets.keys + scope.subjectTypes.map { catalog.entities[$0].name }
+        sink.report(
+            .unknownName, "`\(name.text)` is not known here", at: name.range,
+            help: suggestion(name.text, known) ?? "put texts in double quotes; attributes are written user.department")
+        return nil
+    }
+
+    // MARK: Attributes
+
+    private mutating func isReadable(
+        _ reference: AttributeReference, _ attributes: [Attribute], _ range: SourceRange, _ scope: ExpressionScope
+    ) -> Bool {
+        guard attributes.contains(where: \.isOptional), !scope.present.contains(reference) else { return true }
+        sink.report(
+            .optionalRead, "`\(reference.name)` is optional and may be absent here", at: range,
+            help: "ask first with `has …`, or give a stand-in with `?? …`")
+        return false
+    }
+
+    /// Finds an attribute in every type the rule is about.
+    private mutating func attribute(
+        _ path: [Name], _ scope: ExpressionScope, range: SourceRange
+    ) -> (AttributeReference, [Attribute])? {
+        guard path.count == 2 else {
+            if path.count > 2 {
+                sink.report(
+                    .notAvailable, "attributes of referenced entities are not read in this version", at: range,
+                    help: "let the application send the value as an attribute of its own")
+            } else {
+                sink.report(.unknownName, "an attribute is needed here", at: range, help: "write user.department")
+            }
+            return nil
+        }
+        guard let (place, owners) = place(path[0], scope) else { return nil }
+        var found: [Attribute] = []
+        for owner in owners {
+            guard let attribute = owner.attributes.first(where: { $0.name == path[1].text }) else {
+                reportMissing(path, place, owner)
+                return nil
+            }
+            if let first = found.first, first.type != attribute.type {
+                sink.report(
+                    .typeMismatch, "`\(path[1].text)` has different types in the entity types of this rule", at: range,
+                    help: "write a rule for each type")
+                return nil
+            }
+            found.append(attribute)
+        }
+        guard let first = found.first else {
+            sink.report(.unknownAttribute, "nothing here has the attribute `\(path[1].text)`", at: range)
+            return nil
+        }
+        return (AttributeReference(scope: place, name: path[1].text, type: first.type), found)
+    }
+
+    /// A thing with attributes, and what to call it.
+    struct AttributeOwner {
+        var name: String
+        var attributes: [Attribute]
+    }
+
+    private mutating func place(_ name: Name, _ scope: ExpressionScope) -> (AttributeScope, [AttributeOwner])? {
+        func entity(_ index: Int) -> AttributeOwner {
+            AttributeOwner(name: catalog.entities[index].name, attributes: catalog.entities[index].attributes)
+        }
+        switch name.text {
+        case "subject": return (.subject, scope.subjectTypes.map(entity))
+        case "session": return (.session, [entity(Catalog.session)])
+        case "device": return (.device, [entity(Catalog.device)])
+        case "context": return (.context, [AttributeOwner(name: "context", attributes: catalog.context)])
+        case "resource" where !scope.isRole:
+            let types = scope.resourceTypes ?? anyTypes(scope)
+            return (.resource, types.map(entity))
+        case "action" where !scope.isRole:
+            let indices = scope.actions ?? anyActions(scope)
+            return (
+                .action,
+                indices.map {
+                    AttributeOwner(name: catalog.actions[$0].name, attributes: catalog.actions[$0].attributes)
+                }
+            )
+        default: break
+        }
+        if let index = entities[name.text], scope.subjectTypes == [index] {
+            return (.subject, [entity(index)])
+        }
+        let known =
+            ["subject", "session", "device", "context"] + (scope.isRole ? [] : ["resource", "action"])
+            + scope.subjectTypes.map { catalog.entities[$0].name }
+        sink.report(
+            .unknownName, "`\(name.text)` is not known here", at: name.range,
+            help: scope.isRole && ["resource", "action"].contains(name.text)
+                ? "a role is about the subject; put this into the rule's `when`" : suggestion(name.text, known))
+        return nil
+    }
+
+    /// The types an `any` rule can meet: those its actions exist on.
+    private func anyTypes(_ scope: ExpressionScope) -> [Int] {
+        let actions = scope.actions ?? Array(catalog.actions.indices)
+        return Array(Set(actions.flatMap { catalog.actions[$0].resourceTypes })).sorted()
+    }
+
+    private func anyActions(_ scope: ExpressionScope) -> [Int] {
+        catalog.actions.indices.filter { index in
+            scope.resourceTypes.map { types in types.contains { catalog.actions[index].resourceTypes.contains($0) } }
+                ?? true
+        }
+    }
+
+    private mutating func reportMissing(_ path: [Name], _ place: AttributeScope, _ owner: AttributeOwner) {
+        if place == .session,
+            ["assurance", "age", "acr", "amr", "methods", "auth_time", "level"].contains(path[1].text)
+        {
+            sink.report(
+                .assuranceRead, "conditions do not read how the user signed in", at: path[1].range,
+                help: "use `requires mfa within 15m` on the permit, or a `require … for …` rule")
+            return
+        }
+        sink.report(
+            .unknownAttribute, "`\(owner.name)` has no attribute `\(path[1].text)`", at: path[1].range,
+            help: suggestion(path[1].text, owner.attributes.map(\.name)) ?? "declare it in the catalog")
+    }
+}
+
+extension ValueSyntax {
+    var isText: Bool {
+        if case .text = form { return true }
+        return false
+    }
+
+    /// True for what stands to the right of `in`.
+    var isCollection: Bool {
+        switch form {
+        case .list, .network, .span: true
+        default: false
+        }
+    }
+}
+
+extension ValueType {
+    /// The same type, whatever the bounds of integers.
+    func agrees(with other: ValueType) -> Bool {
+        switch (self, other) {
+        case (.integer, .integer): true
+        case (.set(let left), .set(let right)): left.agrees(with: right)
+        default: self == other
+        }
+    }
+
+    /// True when `<` has a meaning.
+    var isOrdered: Bool {
+        switch self {
+        case .integer, .decimal, .datetime, .duration: true
+        case .enumeration(let type): type.ordered
+        case .boolean, .string, .address, .reference, .set: false
+        }
+    }
+}

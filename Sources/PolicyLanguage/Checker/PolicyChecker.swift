@@ -1,0 +1,361 @@
+// Policy syntax to checked rules, roles and tests: names found, types agreed.
+
+/// Checks the policies of a tenant against its catalog.
+struct PolicyChecker {
+    let catalog: Catalog
+    var sink: DiagnosticSink
+    /// Index tables, so that no look-up walks the catalog.
+    let entities: [String: Int]
+    let actions: [String: Int]
+    var roleSyntax: [String: RoleSource] = [:]
+    var roleIndices: [String: Int] = [:]
+    var roles: [CheckedRole] = []
+    var usedRoles = Set<String>()
+    var groups: [String] = []
+    var groupIndices: [String: Int] = [:]
+    var usedLets = Set<SourceRange>()
+    private var resolving: [String] = []
+    private var failedRoles = Set<String>()
+
+    /// A role's text with the lets it can see.
+    struct RoleSource {
+        var name: Name
+        var condition: ExpressionSyntax
+        var range: SourceRange
+        var lets: [String: LetSource]
+    }
+
+    struct LetSource {
+        var name: Name
+        var value: ValueSyntax
+    }
+
+    init(catalog: Catalog, sink: DiagnosticSink) {
+        self.catalog = catalog
+        self.sink = sink
+        entities = Dictionary(catalog.entities.enumerated().map { ($1.name, $0) }) { first, _ in first }
+        actions = Dictionary(catalog.actions.enumerated().map { ($1.name, $0) }) { first, _ in first }
+    }
+
+    mutating func check(_ syntax: [FileSyntax], files: [SourceFile]) -> CheckedPolicies {
+        var allLets: [[String: LetSource]] = []
+        let policies = syntax.flatMap(\.policies)
+        for policy in policies {
+            let lets = lets(policy)
+            allLets.append(lets)
+            for (name, condition, range) in policy.roles {
+                if roleSyntax[name.text] != nil {
+                    sink.report(.duplicateName, "role `\(name.text)` is declared twice", at: name.range)
+                    continue
+                }
+                roleSyntax[name.text] = RoleSource(name: name, condition: condition, range: range, lets: lets)
+            }
+        }
+        let ruleCount = policies.reduce(0) { $0 + $1.rules.count }
+        if ruleCount > LanguageLimits.maxRules {
+            sink.report(.tooLarge, "\(ruleCount) rules, above \(LanguageLimits.maxRules)", at: .none)
+        }
+        for name in roleSyntax.values.map(\.name).sorted(by: {
+            ($0.range.file, $0.range.start) < ($1.range.file, $1.range.start)
+        }) {
+            _ = role(named: name)
+        }
+        var rules: [CheckedRule] = []
+        var names = Set<String>()
+        for (policy, lets) in zip(policies, allLets) {
+            for (number, rule) in policy.rules.enumerated() {
+                guard let checked = self.rule(rule, policy: policy.name.text, number: number + 1, lets: lets) else {
+                    continue
+                }
+                if !names.insert(checked.name).inserted {
+                    sink.report(
+                        .duplicateName, "two rules are called \"\(checked.name)\"", at: rule.label?.range ?? rule.range,
+                        help: "give policies and labels names of their own")
+                }
+                rules.append(checked)
+            }
+        }
+        let tests = syntax.flatMap(\.tests).compactMap { test($0) }
+        warnUnused(allLets)
+        return CheckedPolicies(
+            files: files, catalog: catalog, rules: rules, roles: roles, groups: groups, tests: tests)
+    }
+
+    private mutating func lets(_ policy: PolicySyntax) -> [String: LetSource] {
+        var lets: [String: LetSource] = [:]
+        for (name, value) in policy.lets {
+            if lets[name.text] != nil {
+                sink.report(.duplicateName, "let `\(name.text)` is declared twice", at: name.range)
+                continue
+            }
+            lets[name.text] = LetSource(name: name, value: value)
+        }
+        return lets
+    }
+
+    private mutating func warnUnused(_ lets: [[String: LetSource]]) {
+        for source in roleSyntax.values where !usedRoles.contains(source.name.text) {
+            sink.report(
+                .unusedRole, "role `\(source.name.text)` is never used", at: source.name.range,
+                help: "use it with `to role \(source.name.text)`, or remove it")
+        }
+        for source in lets.flatMap(\.values) where !usedLets.contains(source.name.range) {
+            sink.report(.unusedLet, "let `\(source.name.text)` is never used", at: source.name.range, help: "remove it")
+        }
+    }
+
+    // MARK: Rules
+
+    private mutating func rule(
+        _ syntax: RuleSyntax, policy: String, number: Int, lets: [String: LetSource]
+    ) -> CheckedRule? {
+        let types = syntax.types.map { names in names.compactMap { entity($0) } }
+        let actionIndices = syntax.actions.map { names in names.compactMap { action($0, types: types) } }
+        guard types.map({ $0.count }) == syntax.types.map({ $0.count }),
+            actionIndices.map({ $0.count }) == syntax.actions.map({ $0.count })
+        else { return nil }
+        let parts = [syntax.to, syntax.when, syntax.unless].compactMap { $0 }
+        guard let subjects = subjectTypes(syntax.subjectType, parts, at: syntax.range) else { return nil }
+        var scope = ExpressionScope(
+            subjectTypes: subjects, actions: actionIndices, resourceTypes: types, lets: lets, isRole: false)
+        var conditions: [Condition] = []
+        var isGood = true
+        for part in [syntax.to, syntax.when].compactMap({ $0 }) {
+            guard let checked = expression(part, scope) else {
+                isGood = false
+                continue
+            }
+            scope.present.formUnion(checked.presentWhenTrue)
+            conditions.append(checked.condition)
+        }
+        if let unless = syntax.unless {
+            if let checked = expression(unless, scope) {
+                conditions.append(.not(checked.condition))
+            } else {
+                isGood = false
+            }
+        }
+        let demand = syntax.demand.map { self.demand($0) }
+        if case .some(.none) = demand { isGood = false }
+        guard isGood else { return nil }
+        let condition: Condition =
+            conditions.isEmpty ? .constant(true) : conditions.count == 1 ? conditions[0] : .all(conditions)
+        let name = syntax.label.map { "\(policy)/\($0.text)" } ?? "\(policy)#\(number)"
+        return CheckedRule(
+            kind: syntax.kind, name: name, subjectTypes: subjects,
+            actions: actionIndices.map { Array(Set($0)).sorted() },
+            resourceTypes: types.map { Array(Set($0)).sorted() }, condition: condition, demand: demand ?? nil,
+            reason: syntax.reason, range: syntax.range)
+    }
+
+    private mutating func entity(_ name: Name) -> Int? {
+        if let index = entities[name.text] { return index }
+        sink.report(
+            .unknownEntity, "no entity type `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
+            help: suggestion(name.text, entities.keys))
+        return nil
+    }
+
+    private mutating func action(_ name: Name, types: [Int]?) -> Int? {
+        guard let index = actions[name.text] else {
+            sink.report(
+                .unknownAction, "no action `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
+                help: suggestion(name.text, actions.keys))
+            return nil
+        }
+        if let types, !types.isEmpty, !types.contains(where: { catalog.actions[index].resourceTypes.contains($0) }) {
+            let known = catalog.actions[index].resourceTypes.map { catalog.entities[$0].name }
+            sink.report(
+                .actionNotOnType, "action `\(name.text)` does not exist on this type", at: name.range,
+                help: "the catalog has it on: \(known.joined(separator: ", "))")
+            return nil
+        }
+        return index
+    }
+
+    mutating func demand(_ syntax: DemandSyntax) -> Demand? {
+        var demand = Demand()
+        var isGood = true
+        if let level = syntax.level {
+            if let index = catalog.assurance.level(named: level.text) {
+                demand.levels = catalog.assurance.implied[index]
+            } else {
+                isGood = false
+                sink.report(
+                    .unknownLevel, "no assurance level `\(level.text)`", at: level.range,
+                    help: suggestion(level.text, catalog.assurance.levels)
+                        ?? "declare levels in the catalog: `assurance password < mfa`")
+            }
+        }
+        if let within = syntax.within { demand.within = within }
+        for method in syntax.methods {
+            if let bit = AuthenticationMethods.bit(method.text) {
+                demand.methods |= bit
+            } else {
+                isGood = false
+                sink.report(
+                    .unknownMethod, "no authentication method `\(method.text)`", at: method.range,
+                    help: suggestion(method.text, AuthenticationMethods.names)
+                        ?? "RFC 8176 lists them: pwd, otp, hwk, …")
+            }
+        }
+        return isGood ? demand : nil
+    }
+
+    // MARK: Subjects
+
+    /// The subject types a rule or role is about: those it names, or all.
+    private mutating func subjectTypes(
+        _ explicit: Name?, _ parts: [ExpressionSyntax], at range: SourceRange
+    ) -> [Int]? {
+        var mentioned: [(index: Int, range: SourceRange)] = []
+        var fromRoles = Set(catalog.subjectTypes)
+        var allRolesKnown = true
+        for part in parts {
+            part.forEachName { name in
+                if let index = entities[name.text], catalog.entities[index].isSubject {
+                    mentioned.append((index, name.range))
+                }
+            }
+            var used: [Name] = []
+            part.forEachRole { used.append($0) }
+            for name in used {
+                guard let role = role(named: name, isUse: true) else {
+                    allRolesKnown = false
+                    continue
+                }
+                fromRoles.formIntersection(roles[role].subjectTypes)
+            }
+        }
+        guard allRolesKnown else { return nil }
+        if let explicit {
+            guard let index = entities[explicit.text], catalog.entities[index].isSubject else {
+                let known = catalog.subjectTypes.map { catalog.entities[$0].name }
+                sink.report(
+                    .unknownEntity, "`\(explicit.text)` is no subject type", at: explicit.range,
+                    help: suggestion(explicit.text, known))
+                return nil
+            }
+            mentioned.append((index, explicit.range))
+        }
+        let types = Set(mentioned.map(\.index))
+        if types.count > 1 {
+            let names = types.sorted().map { "`\(catalog.entities[$0].name)`" }.joined(separator: " and ")
+            sink.report(
+                .mixedSubjects, "this speaks of \(names) at once", at: mentioned.last?.range ?? range,
+                help: "write a rule for each, or use `subject.` for what they share")
+            return nil
+        }
+        let wanted = types.isEmpty ? fromRoles : fromRoles.intersection(types)
+        if wanted.isEmpty {
+            sink.report(
+                .mixedSubjects, "the roles used here are about other kinds of subject", at: range,
+                help: "use roles of one subject type")
+            return nil
+        }
+        return wanted.sorted()
+    }
+
+    // MARK: Roles
+
+    /// The index of a role, checking it first when need be; nil, with a report, when there is none.
+    mutating func role(named name: Name, isUse: Bool = false) -> Int? {
+        if isUse { usedRoles.insert(name.text) }
+        if let index = roleIndices[name.text] { return index }
+        if failedRoles.contains(name.text) { return nil }
+        guard let source = roleSyntax[name.text] else {
+            sink.report(
+                .unknownRole, "no role `\(name.text)`", at: name.range,
+                help: suggestion(name.text, roleSyntax.keys) ?? "declare it: `role \(name.text) is …`")
+            return nil
+        }
+        if resolving.contains(name.text) {
+            let circle = (resolving.drop { $0 != name.text } + [name.text]).joined(separator: " → ")
+            sink.report(.roleCycle, "roles include one another: \(circle)", at: name.range, help: "break the circle")
+            return nil
+        }
+        if resolving.count >= LanguageLimits.maxNesting {
+            sink.report(
+                .nestedTooDeep, "roles included more than \(LanguageLimits.maxNesting) deep", at: name.range,
+                help: "let roles name their conditions directly")
+            return nil
+        }
+        resolving.append(name.text)
+        defer { resolving.removeLast() }
+        guard let subjects = subjectTypes(nil, [source.condition], at: source.range) else {
+            failedRoles.insert(name.text)
+            return nil
+        }
+        let scope = ExpressionScope(
+            subjectTypes: subjects, actions: [], resourceTypes: [], lets: source.lets, isRole: true)
+        guard let checked = expression(source.condition, scope) else {
+            failedRoles.insert(name.text)
+            return nil
+        }
+        let index = roles.count
+        roles.append(
+            CheckedRole(name: name.text, subjectTypes: subjects, condition: checked.condition, range: source.range))
+        roleIndices[name.text] = index
+        return index
+    }
+
+    mutating func group(_ name: String) -> Int {
+        if let index = groupIndices[name] { return index }
+        groupIndices[name] = groups.count
+        groups.append(name)
+        return groups.count - 1
+    }
+}
+
+/// What a condition can see.
+struct ExpressionScope {
+    var subjectTypes: [Int]
+    var actions: [Int]?
+    var resourceTypes: [Int]?
+    var lets: [String: PolicyChecker.LetSource]
+    /// Roles are about the subject alone, with its device, session and the context.
+    var isRole: Bool
+    /// Optional attributes known to be there.
+    var present = Set<AttributeReference>()
+}
+
+extension ExpressionSyntax {
+    /// Calls `body` with the first name of every path.
+    func forEachName(_ body: (Name) -> Void) {
+        switch self {
+        case .any(let parts), .all(let parts): for part in parts { part.forEachName(body) }
+        case .not(let inner, _): inner.forEachName(body)
+        case .compare(let left, _, let right, _), .isIn(let left, let right, _, _), .contains(let left, let right, _),
+            .intersects(let left, let right, _), .subset(let left, let right, _):
+            left.forEachName(body)
+            right.forEachName(body)
+        case .inGroup(let value, _, _, _), .like(let value, _, _), .has(let value, _), .bare(let value):
+            value.forEachName(body)
+        case .role: break
+        }
+    }
+
+    /// Calls `body` with every role used.
+    func forEachRole(_ body: (Name) -> Void) {
+        switch self {
+        case .any(let parts), .all(let parts): for part in parts { part.forEachRole(body) }
+        case .not(let inner, _): inner.forEachRole(body)
+        case .role(let name): body(name)
+        case .compare, .isIn, .inGroup, .contains, .intersects, .subset, .like, .has, .bare: break
+        }
+    }
+}
+
+extension ValueSyntax {
+    /// Calls `body` with the first name of every path.
+    func forEachName(_ body: (Name) -> Void) {
+        switch form {
+        case .path(let path), .count(let path), .fallback(let path, _): if let first = path.first { body(first) }
+        case .list(let values): for value in values { value.forEachName(body) }
+        case .span(let low, let high):
+            low.forEachName(body)
+            high.forEachName(body)
+        case .text, .integer, .decimal, .boolean, .duration, .instant, .address, .network: break
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// What the compiler tells an author: where, what is wrong, what was expected, what to write instead.
+
+/// A finding in policy text.
+package struct Diagnostic: Sendable, Hashable, Error {
+    /// How grave it is.
+    package enum Severity: String, Sendable, Hashable {
+        /// The text has no meaning; nothing is compiled.
+        case error
+        /// The text is legal, but probably not what was meant.
+        case warning
+    }
+
+    package var code: DiagnosticCode
+    package var message: String
+    package var range: SourceRange
+    /// What to write instead, in the imperative; nil when nothing can be said.
+    package var help: String?
+    package var severity: Severity { code.severity }
+
+    package init(_ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil) {
+        self.code = code
+        self.message = message
+        self.range = range
+        self.help = help
+    }
+}
+
+/// Collects findings, so that one run tells them all.
+struct DiagnosticSink {
+    private(set) var diagnostics: [Diagnostic] = []
+    private(set) var hasErrors = false
+    private var seen = Set<SourceRange>()
+
+    /// Adds a finding; of several errors on the very same place only the first is kept.
+    mutating func report(_ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil) {
+        let diagnostic = Diagnostic(code, message, at: range, help: help)
+        if diagnostic.severity == .error {
+            hasErrors = true
+            if !seen.insert(range).inserted { return }
+        }
+        if diagnostics.count < LanguageLimits.maxDiagnostics { diagnostics.append(diagnostic) }
+    }
+}
+
+/// The nearest name, for "did you mean".
+enum NearestName {
+    /// The candidate with the smallest edit distance, when that is at most a third of the name's length (at least 1).
+    static func find(_ name: String, among candidates: some Sequence<String>) -> String? {
+        let wanted = Array(name.lowercased().utf8)
+        let bound = max(1, wanted.count / 3)
+        var best: (distance: Int, name: String)?
+        for candidate in candidates {
+            let other = Array(candidate.lowercased().utf8)
+            if abs(other.count - wanted.count) > bound || other.count > 256 { continue }
+            let distance = distance(wanted, other)
+            if distance <= bound, distance < best?.distance ?? .max { best = (distance, candidate) }
+        }
+        return best?.name
+    }
+
+    private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+        var previous = Array(0...right.count)
+        for (row, byte) in left.enumerated() {
+            var current = [row + 1]
+            current.reserveCapacity(right.count + 1)
+            for (column, other) in right.enumerated() {
+                current.append(
+                    min(previous[column] + (byte == other ? 0 : 1), previous[column + 1] + 1, current[column] + 1))
+            }
+            previous = current
+        }
+        return previous[right.count]
+    }
+}
