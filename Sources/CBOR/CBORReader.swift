@@ -1,0 +1,314 @@
+// Reads CBOR without allocating, and only the deterministic encoding (RFC 8949 4.2.1): one value has one spelling,
+// so equal keys cannot hide behind two spellings and a map's order shows a repeated key.
+//
+// INVARIANT of this unsafe file: a reader's bytes stay in place and unchanged while the reader and the slices it
+// gave are used; whoever makes one from memory of their own sees to that. Each read is checked against the end.
+
+/// Why bytes are no CBOR that we take.
+package struct CBORError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kinds.
+    package enum Code: String, Sendable {
+        case truncated
+        case notDeterministic = "not_deterministic"
+        case indefiniteLength = "indefinite_length"
+        case unexpectedType = "unexpected_type"
+        case keyOrder = "key_order"
+        case notUTF8 = "not_utf8"
+        case tooDeep = "too_deep"
+        case unsupported
+        case trailingBytes = "trailing_bytes"
+    }
+
+    package var code: Code
+    /// Byte offset in what was read.
+    package var offset: Int
+    package var description: String { "CBOR: \(code.rawValue) at byte \(offset)" }
+
+    package init(_ code: Code, at offset: Int) {
+        self.code = code
+        self.offset = offset
+    }
+}
+
+/// Limits of the reader.
+package enum CBORLimits {
+    /// Arrays and maps inside one another.
+    package static let maxDepth = 32
+}
+
+/// The type of the next item.
+package enum CBORType: Sendable, Hashable {
+    case unsigned, negative, bytes, text, array, map, tag, bool, null, float
+}
+
+/// A cursor over borrowed bytes.
+@safe
+package struct CBORReader {
+    private let base: UnsafeRawPointer?
+    /// One past the last byte.
+    package let end: Int
+    /// The next byte.
+    package private(set) var offset: Int
+
+    /// Reads `bytes`, which outlive the reader.
+    package init(_ bytes: UnsafeRawBufferPointer) {
+        unsafe base = bytes.baseAddress
+        end = bytes.count
+        offset = 0
+    }
+
+    /// True when everything was read.
+    package var isAtEnd: Bool { offset >= end }
+
+    @inline(__always)
+    private func byte(_ at: Int) -> UInt8 { unsafe base.unsafelyUnwrapped.load(fromByteOffset: at, as: UInt8.self) }
+
+    /// The bytes of a range that this reader gave.
+    @inline(__always)
+    package func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+        guard let base = unsafe base, range.lowerBound >= 0, range.upperBound <= end else {
+            return unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        }
+        return unsafe UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
+    }
+
+    /// A reader of one part.
+    package func reader(of range: Range<Int>) -> CBORReader { unsafe CBORReader(slice(range)) }
+
+    // MARK: Heads
+
+    @inline(__always)
+    private mutating func head() throws(CBORError) -> (major: UInt8, argument: UInt64) {
+        guard offset < end else { throw CBORError(.truncated, at: offset) }
+        let initial = byte(offset)
+        let major = initial >> 5
+        let additional = initial & 31
+        if additional < 24 {
+            offset &+= 1
+            return (major, UInt64(additional))
+        }
+        return try wideHead(major, additional)
+    }
+
+    private mutating func wideHead(_ major: UInt8, _ additional: UInt8) throws(CBORError) -> (UInt8, UInt64) {
+        let start = offset
+        guard additional < 28 else {
+            throw CBORError(additional == 31 ? .indefiniteLength : .unsupported, at: start)
+        }
+        let width = 1 << Int(additional - 24)
+        guard end - offset > width else { throw CBORError(.truncated, at: start) }
+        var argument: UInt64 = 0
+        for index in 1...width { argument = argument << 8 | UInt64(byte(offset + index)) }
+        offset += 1 + width
+        // Floats (major 7) carry bits, not a number: their width says the precision.
+        let least: UInt64 = width == 1 ? 24 : 1 << UInt64(4 * width)
+        if major != 7, argument < least { throw CBORError(.notDeterministic, at: start) }
+        if major == 7, width == 1 { throw CBORError(.unsupported, at: start) }
+        return (major, argument)
+    }
+
+    /// The type of the next item.
+    package func type() throws(CBORError) -> CBORType {
+        guard offset < end else { throw CBORError(.truncated, at: offset) }
+        let initial = byte(offset)
+        switch initial >> 5 {
+        case 0: return .unsigned
+        case 1: return .negative
+        case 2: return .bytes
+        case 3: return .text
+        case 4: return .array
+        case 5: return .map
+        case 6: return .tag
+        default:
+            switch initial & 31 {
+            case 20, 21: return .bool
+            case 22: return .null
+            case 25, 26, 27: return .float
+            default: throw CBORError(.unsupported, at: offset)
+            }
+        }
+    }
+
+    @inline(__always)
+    private mutating func head(of major: UInt8) throws(CBORError) -> UInt64 {
+        let start = offset
+        let head = try head()
+        guard head.major == major else { throw CBORError(.unexpectedType, at: start) }
+        return head.argument
+    }
+
+    // MARK: Items
+
+    /// An unsigned integer.
+    package mutating func unsigned() throws(CBORError) -> UInt64 { try head(of: 0) }
+
+    /// An integer of 64 bits.
+    package mutating func integer() throws(CBORError) -> Int64 {
+        let start = offset
+        let head = try head()
+        guard head.major <= 1, head.argument <= UInt64(Int64.max) else { throw CBORError(.unexpectedType, at: start) }
+        return head.major == 0 ? Int64(head.argument) : ~Int64(head.argument)
+    }
+
+    /// Where a text string lies; it is UTF-8.
+    package mutating func text() throws(CBORError) -> Range<Int> {
+        let start = offset
+        let range = try payload(of: 3)
+        guard unsafe Self.isUTF8(unsafe slice(range)) else { throw CBORError(.notUTF8, at: start) }
+        return range
+    }
+
+    /// Where a byte string lies.
+    package mutating func byteString() throws(CBORError) -> Range<Int> { try payload(of: 2) }
+
+    @inline(__always)
+    private mutating func payload(of major: UInt8) throws(CBORError) -> Range<Int> {
+        let start = offset
+        let length = try head(of: major)
+        guard length <= UInt64(end - offset) else { throw CBORError(.truncated, at: start) }
+        let range = offset..<offset + Int(length)
+        offset = range.upperBound
+        return range
+    }
+
+    /// The number of items of an array.
+    package mutating func array() throws(CBORError) -> Int { try count(of: 4, least: 1) }
+    /// The number of pairs of a map.
+    package mutating func map() throws(CBORError) -> Int { try count(of: 5, least: 2) }
+
+    private mutating func count(of major: UInt8, least: UInt64) throws(CBORError) -> Int {
+        let start = offset
+        let count = try head(of: major)
+        // Each item takes a byte at least: a larger count is a lie, found before anything is reserved for it.
+        guard count <= UInt64(end - offset) / least else { throw CBORError(.truncated, at: start) }
+        return Int(count)
+    }
+
+    /// The number of a tag.
+    package mutating func tag() throws(CBORError) -> UInt64 { try head(of: 6) }
+
+    /// true or false.
+    package mutating func bool() throws(CBORError) -> Bool {
+        guard try type() == .bool else { throw CBORError(.unexpectedType, at: offset) }
+        defer { offset += 1 }
+        return byte(offset) == 0xf5
+    }
+
+    /// null.
+    package mutating func null() throws(CBORError) {
+        guard try type() == .null else { throw CBORError(.unexpectedType, at: offset) }
+        offset += 1
+    }
+
+    /// A decimal fraction after its tag 4: exponent and mantissa.
+    package mutating func decimal() throws(CBORError) -> (mantissa: Int64, exponent: Int64) {
+        let start = offset
+        guard try tag() == 4, try array() == 2 else { throw CBORError(.unsupported, at: start) }
+        let exponent = try integer()
+        return (try integer(), exponent)
+    }
+
+    /// A floating-point number, as its value.
+    package mutating func float() throws(CBORError) -> Double {
+        let start = offset
+        guard try type() == .float else { throw CBORError(.unexpectedType, at: start) }
+        let width = byte(offset) & 31
+        let bits = try head().argument
+        switch width {
+        case 26: return Double(Float(bitPattern: UInt32(truncatingIfNeeded: bits)))
+        case 27: return Double(bitPattern: bits)
+        default: return Double(Self.half(UInt16(truncatingIfNeeded: bits)))
+        }
+    }
+
+    private static func half(_ bits: UInt16) -> Float {
+        let exponent = Int(bits >> 10 & 31)
+        let fraction = Float(bits & 1023)
+        let sign: Float = bits >> 15 == 1 ? -1 : 1
+        if exponent == 0 { return sign * fraction / 16_777_216 }
+        if exponent == 31 { return fraction == 0 ? sign * .infinity : .nan }
+        return sign * (1 + fraction / 1024)
+            * (exponent >= 15 ? Float(1 << (exponent - 15)) : 1 / Float(1 << (15 - exponent)))
+    }
+
+    // MARK: Maps
+
+    /// The keys of one map in their order; each key must be after the one before (bytewise, RFC 8949 4.2.1).
+    package struct KeyOrder {
+        private var previous: Range<Int>?
+
+        package init() {}
+
+        /// Call with the range of each key's encoded bytes.
+        package mutating func check(_ key: Range<Int>, in reader: CBORReader) throws(CBORError) {
+            if let previous {
+                let left = unsafe reader.slice(previous)
+                let right = unsafe reader.slice(key)
+                guard unsafe left.lexicographicallyPrecedes(right) else {
+                    throw CBORError(.keyOrder, at: key.lowerBound)
+                }
+            }
+            previous = key
+        }
+    }
+
+    // MARK: Skipping
+
+    /// Skips one item of any kind, checking it as reading would.
+    /// - Returns: where it lay.
+    @discardableResult
+    package mutating func skip() throws(CBORError) -> Range<Int> { try skip(depth: 0) }
+
+    private mutating func skip(depth: Int) throws(CBORError) -> Range<Int> {
+        let start = offset
+        guard depth < CBORLimits.maxDepth else { throw CBORError(.tooDeep, at: start) }
+        switch try type() {
+        case .unsigned, .negative, .float: _ = try head()
+        case .bytes: _ = try byteString()
+        case .text: _ = try text()
+        case .bool, .null: offset += 1
+        case .tag:
+            _ = try tag()
+            _ = try skip(depth: depth + 1)
+        case .array:
+            let count = try array()
+            for _ in 0..<count { _ = try skip(depth: depth + 1) }
+        case .map:
+            let count = try map()
+            var order = KeyOrder()
+            for _ in 0..<count {
+                let key = try skip(depth: depth + 1)
+                try order.check(key, in: self)
+                _ = try skip(depth: depth + 1)
+            }
+        }
+        return start..<offset
+    }
+
+    /// True for well-formed UTF-8 (RFC 3629); ASCII, eight bytes at a time, is the fast road.
+    private static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        while index &+ 8 <= bytes.count {
+            if unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 { break }
+            index &+= 8
+        }
+        while index < bytes.count {
+            let first = unsafe bytes[index]
+            if first < 0x80 {
+                index &+= 1
+                continue
+            }
+            let length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2
+            guard (0xc2...0xf4).contains(first), index &+ length <= bytes.count else { return false }
+            for step in 1..<length where unsafe bytes[index &+ step] & 0xc0 != 0x80 { return false }
+            let second = unsafe bytes[index &+ 1]
+            switch first {
+            case 0xe0 where second < 0xa0, 0xed where second > 0x9f, 0xf0 where second < 0x90, 0xf4 where second > 0x8f:
+                return false
+            default: break
+            }
+            index &+= length
+        }
+        return true
+    }
+}
