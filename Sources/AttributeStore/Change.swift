@@ -1,0 +1,146 @@
+// The entries of a tenant's change log. An entry says what is so, never "add to what was": folding it twice equals
+// folding it once, which is what replay, repair and replication rest on.
+
+package import CBOR
+package import StrictJSON
+
+/// One change.
+package enum Change: Sendable, Hashable {
+    /// A subject's document: SCIM's User, or the properties of another subject type.
+    case putSubject(type: String, id: String, isActive: Bool, document: JSONValue)
+    /// A subject is gone, with its signals and memberships.
+    case deleteSubject(type: String, id: String)
+    /// A group with all its members.
+    case putGroup(id: String, displayName: String, members: [Member])
+    /// Members that come and go; the group exists.
+    case patchMembers(group: String, add: [Member], remove: [Member])
+    case deleteGroup(id: String)
+    /// A session; `document` is the line's object.
+    case putSession(id: String, document: JSONValue)
+    case deleteSession(id: String)
+    case putDevice(id: String, document: JSONValue)
+    case deleteDevice(id: String)
+    /// A resource of the application's registry.
+    case putResource(type: String, id: String, document: JSONValue)
+    case deleteResource(type: String, id: String)
+    /// A signal about an entity, with its instants in ms since the epoch.
+    case signal(type: String, id: String, name: String, value: JSONValue, at: Int64, expires: Int64?)
+    /// A version of all policy files.
+    case putPolicies(version: UInt64, files: [PolicyFile], author: String, message: String, at: Int64)
+    /// The version that decides.
+    case activatePolicies(version: UInt64)
+
+    /// A member of a group.
+    package struct Member: Sendable, Hashable {
+        package var id: String
+        /// True for a nested group.
+        package var isGroup: Bool
+
+        package init(id: String, isGroup: Bool) {
+            self.id = id
+            self.isGroup = isGroup
+        }
+    }
+}
+
+/// A policy file as it is stored.
+package struct PolicyFile: Sendable, Hashable {
+    package var name: String
+    package var text: String
+
+    package init(name: String, text: String) {
+        self.name = name
+        self.text = text
+    }
+}
+
+// MARK: Encoding (keys are part of the store's format: never reused with another meaning)
+
+extension Change {
+    /// The change as CBOR; key 0 is the kind.
+    package var cbor: CBORValue {
+        func json(_ value: JSONValue) -> CBORValue { .text(value.compact) }
+        func list(_ members: [Member]) -> CBORValue {
+            .array(members.map { .array([.text($0.id), .bool($0.isGroup)]) })
+        }
+        return switch self {
+        case .putSubject(let type, let id, let isActive, let document):
+            .record([0: .unsigned(1), 1: .text(type), 2: .text(id), 3: .bool(isActive), 4: json(document)])
+        case .deleteSubject(let type, let id): .record([0: .unsigned(2), 1: .text(type), 2: .text(id)])
+        case .putGroup(let id, let name, let members):
+            .record([0: .unsigned(3), 2: .text(id), 5: .text(name), 6: list(members)])
+        case .patchMembers(let group, let add, let remove):
+            .record([0: .unsigned(4), 2: .text(group), 6: list(add), 7: list(remove)])
+        case .deleteGroup(let id): .record([0: .unsigned(5), 2: .text(id)])
+        case .putSession(let id, let document): .record([0: .unsigned(6), 2: .text(id), 4: json(document)])
+        case .deleteSession(let id): .record([0: .unsigned(7), 2: .text(id)])
+        case .putDevice(let id, let document): .record([0: .unsigned(8), 2: .text(id), 4: json(document)])
+        case .deleteDevice(let id): .record([0: .unsigned(9), 2: .text(id)])
+        case .putResource(let type, let id, let document):
+            .record([0: .unsigned(10), 1: .text(type), 2: .text(id), 4: json(document)])
+        case .deleteResource(let type, let id): .record([0: .unsigned(11), 1: .text(type), 2: .text(id)])
+        case .signal(let type, let id, let name, let value, let at, let expires):
+            .record([
+                0: .unsigned(12), 1: .text(type), 2: .text(id), 5: .text(name), 4: json(value), 8: .number(at),
+                9: expires.map { .number($0) },
+            ])
+        case .putPolicies(let version, let files, let author, let message, let at):
+            .record([
+                0: .unsigned(13), 10: .unsigned(version),
+                11: .array(files.map { .array([.text($0.name), .text($0.text)]) }), 12: .text(author),
+                13: .text(message), 8: .number(at),
+            ])
+        case .activatePolicies(let version): .record([0: .unsigned(14), 10: .unsigned(version)])
+        }
+    }
+
+    /// Reads a change back; nil when it is none.
+    package init?(_ value: CBORValue) {
+        func document() -> JSONValue? { value[4]?.text.flatMap { try? JSONValue.parse($0) } }
+        func members(_ key: UInt64) -> [Member] {
+            (value[key]?.items ?? []).compactMap { item in
+                guard let parts = item.items, parts.count == 2, let id = parts[0].text else { return nil }
+                return Member(id: id, isGroup: parts[1] == .bool(true))
+            }
+        }
+        let type = value[1]?.text
+        let id = value[2]?.text
+        switch (value[0]?.uint, type, id) {
+        case (1, let type?, let id?):
+            guard let document = document() else { return nil }
+            self = .putSubject(type: type, id: id, isActive: value[3] == .bool(true), document: document)
+        case (2, let type?, let id?): self = .deleteSubject(type: type, id: id)
+        case (3, _, let id?): self = .putGroup(id: id, displayName: value[5]?.text ?? id, members: members(6))
+        case (4, _, let id?): self = .patchMembers(group: id, add: members(6), remove: members(7))
+        case (5, _, let id?): self = .deleteGroup(id: id)
+        case (6, _, let id?):
+            guard let document = document() else { return nil }
+            self = .putSession(id: id, document: document)
+        case (7, _, let id?): self = .deleteSession(id: id)
+        case (8, _, let id?):
+            guard let document = document() else { return nil }
+            self = .putDevice(id: id, document: document)
+        case (9, _, let id?): self = .deleteDevice(id: id)
+        case (10, let type?, let id?):
+            guard let document = document() else { return nil }
+            self = .putResource(type: type, id: id, document: document)
+        case (11, let type?, let id?): self = .deleteResource(type: type, id: id)
+        case (12, let type?, let id?):
+            guard let name = value[5]?.text, let signal = document(), let at = value[8]?.int else { return nil }
+            self = .signal(type: type, id: id, name: name, value: signal, at: at, expires: value[9]?.int)
+        case (13, _, _):
+            guard let version = value[10]?.uint, let files = value[11]?.items else { return nil }
+            self = .putPolicies(
+                version: version,
+                files: files.compactMap { file in
+                    guard let parts = file.items, parts.count == 2, let name = parts[0].text, let text = parts[1].text
+                    else { return nil }
+                    return PolicyFile(name: name, text: text)
+                }, author: value[12]?.text ?? "", message: value[13]?.text ?? "", at: value[8]?.int ?? 0)
+        case (14, _, _):
+            guard let version = value[10]?.uint else { return nil }
+            self = .activatePolicies(version: version)
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,178 @@
+// The store of all tenants: a directory with one small environment for the registry and one for each tenant.
+
+import CBOR
+import Glibc
+
+/// The store's directory.
+package struct Store: Sendable {
+    /// The directory that holds `control/` and `tenants/`.
+    package let path: String
+    /// Address space of each tenant's environment.
+    package var mapSize: Int
+
+    package init(path: String, mapSize: Int = StoreLimits.defaultMapSize) {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        self.path = path
+        self.mapSize = mapSize
+    }
+
+    private var controlPath: String { "\(path)/control" }
+    private static let registry = "tenants"
+
+    /// The directory of a tenant.
+    package func tenantPath(_ tenant: String) -> String { "\(path)/tenants/\(tenant)" }
+
+    /// True for `[a-z0-9]` and, after the first, `-`; at most 63 characters: a name that is a directory anywhere.
+    package static func isTenantID(_ id: String) -> Bool {
+        let bytes = Array(id.utf8)
+        guard (1...63).contains(bytes.count), bytes[0] != UInt8(ascii: "-") else { return false }
+        return bytes.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }
+    }
+
+    // MARK: Registry
+
+    /// Makes a tenant, and the store when it is not there yet.
+    /// - Throws: `tenant_invalid`, `tenant_exists`, or what the file system says.
+    package func createTenant(_ id: String, _ record: TenantRecord) throws(StoreError) {
+        guard Self.isTenantID(id) else {
+            throw StoreError(
+                .tenantInvalid, "\"\(id)\" is no tenant id: use a-z, 0-9 and -, at most 63 characters, not - first")
+        }
+        try makeDirectory(path)
+        try makeDirectory(controlPath)
+        try makeDirectory("\(path)/tenants")
+        let control = try openControl(readOnly: false)
+        try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
+            let database = try control.database(Self.registry)
+            let transaction = try LMDBWriteTransaction(control)
+            if try transaction.get(database, Array(id.utf8)) != nil {
+                return StoreError(.tenantExists, "tenant \"\(id)\" exists already")
+            }
+            try transaction.put(database, Array(id.utf8), [Key.plain] + record.cbor.encoded)
+            do throws(StoreError) {
+                try makeDirectory(tenantPath(id))
+            } catch {
+                return error
+            }
+            try transaction.commit()
+            return nil
+        }
+        // Makes the databases, so that readers that may not write can open them.
+        _ = try openEnvironment(id, readOnly: false)
+    }
+
+    /// All tenants, by id.
+    package func tenants() throws(StoreError) -> [(id: String, record: TenantRecord)] {
+        let control = try openControl(readOnly: true)
+        var list: [(id: String, record: TenantRecord)] = []
+        try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
+            let database = try control.database(Self.registry)
+            let transaction = try LMDBReadTransaction(control)
+            try transaction.scan(database) { key, value in
+                if let record = TenantRecord(value) { list.append((String(decoding: key, as: UTF8.self), record)) }
+                return true
+            }
+            return nil
+        }
+        return list
+    }
+
+    /// One tenant's record.
+    /// - Throws: `tenant_unknown` with the ids there are.
+    package func tenant(_ id: String) throws(StoreError) -> TenantRecord {
+        let all = try tenants()
+        if let found = all.first(where: { $0.id == id }) { return found.record }
+        throw Self.unknown(id, known: all.map(\.id))
+    }
+
+    static func unknown(_ id: String, known: [String]) -> StoreError {
+        let list = known.prefix(8).joined(separator: ", ")
+        return StoreError(
+            .tenantUnknown,
+            "no tenant \"\(id)\""
+                + (known.isEmpty ? ": create it with `stile tenant create \(id)`" : "; there are: \(list)"))
+    }
+
+    /// Removes a tenant: first from the registry, so that nobody opens it, then its directory.
+    package func deleteTenant(_ id: String) throws(StoreError) {
+        _ = try tenant(id)
+        let control = try openControl(readOnly: false)
+        try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
+            let database = try control.database(Self.registry)
+            let transaction = try LMDBWriteTransaction(control)
+            try transaction.delete(database, Array(id.utf8))
+            try transaction.commit()
+            return nil
+        }
+        for name in ["data.mdb", "lock.mdb"] { _ = unsafe unlink("\(tenantPath(id))/\(name)") }
+        guard unsafe rmdir(tenantPath(id)) == 0 || errno == ENOENT else {
+            throw StoreError(
+                .failed,
+                "tenant \"\(id)\" is unregistered, but \(tenantPath(id)) could not be removed: remove it by hand")
+        }
+    }
+
+    // MARK: Environments
+
+    private func openControl(readOnly: Bool) throws(StoreError) -> LMDBEnvironment {
+        do throws(LMDBError) {
+            return try LMDBEnvironment.open(controlPath, names: [Self.registry], mapSize: 16 << 20, readOnly: readOnly)
+        } catch {
+            throw StoreError(error, path: controlPath, mapSize: 16 << 20)
+        }
+    }
+
+    func openEnvironment(_ tenant: String, readOnly: Bool) throws(StoreError) -> LMDBEnvironment {
+        let path = tenantPath(tenant)
+        do throws(LMDBError) {
+            return try LMDBEnvironment.open(path, names: TenantDatabases.names, mapSize: mapSize, readOnly: readOnly)
+        } catch {
+            throw StoreError(error, path: path, mapSize: mapSize)
+        }
+    }
+
+    private func makeDirectory(_ path: String) throws(StoreError) {
+        if unsafe mkdir(path, 0o750) == 0 || errno == EEXIST { return }
+        let code = errno
+        if code == ENOENT {
+            throw StoreError(.storeMissing, "the directory above \(path) does not exist: make it first")
+        }
+        throw StoreError(LMDBError(code, "making the directory"), path: path, mapSize: mapSize)
+    }
+
+    private func mapErrors(_ path: String, _ body: () throws(LMDBError) -> StoreError?) throws(StoreError) {
+        let refusal: StoreError?
+        do throws(LMDBError) {
+            refusal = try body()
+        } catch {
+            throw StoreError(error, path: path, mapSize: mapSize)
+        }
+        if let refusal { throw refusal }
+    }
+}
+
+/// What the registry says of a tenant.
+package struct TenantRecord: Sendable, Hashable {
+    /// ms since the epoch.
+    package var created: Int64
+    /// User ids (of the operating system) that may ask about this tenant; empty allows the daemon's own and root.
+    package var allowedUsers: [UInt32]
+
+    package init(created: Int64, allowedUsers: [UInt32]) {
+        self.created = created
+        self.allowedUsers = allowedUsers
+    }
+
+    var cbor: CBORValue {
+        .record([0: .number(created), 1: .array(allowedUsers.map { .number($0) })])
+    }
+
+    init?(_ stored: [UInt8]) {
+        guard stored.first == Key.plain, let value = try? CBORValue.decode(Array(stored.dropFirst())) else {
+            return nil
+        }
+        created = value[0]?.int ?? 0
+        allowedUsers = (value[1]?.items ?? []).compactMap { $0.uint.map { UInt32(truncatingIfNeeded: $0) } }
+    }
+}

@@ -1,0 +1,62 @@
+// Why the store said no.
+
+package import PolicyLanguage
+
+/// A refused or failed operation of the store. Nothing of the operation was kept.
+package struct StoreError: Error, Sendable, CustomStringConvertible {
+    /// The kinds; the raw value is stable and appears in JSON output.
+    package enum Code: String, Sendable, Hashable {
+        case storeMissing = "store_missing"
+        case permissionDenied = "permission_denied"
+        case diskFull = "disk_full"
+        case storeFull = "store_full"
+        case tenantUnknown = "tenant_unknown"
+        case tenantExists = "tenant_exists"
+        case tenantInvalid = "tenant_invalid"
+        case valueInvalid = "value_invalid"
+        case idInvalid = "id_invalid"
+        case groupCycle = "group_cycle"
+        case unknownEntityType = "unknown_entity_type"
+        case unknownSignal = "unknown_signal"
+        case policiesRejected = "policies_rejected"
+        case versionUnknown = "version_unknown"
+        case damaged = "store_damaged"
+        case failed = "store_failed"
+    }
+
+    package var code: Code
+    /// What, where and how to mend it.
+    package var message: String
+    /// Index of the change at fault in the batch that was given.
+    package var changeIndex: Int?
+    /// Findings, for rejected policies.
+    package var diagnostics: [Diagnostic] = []
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// The store's view of a failed call of LMDB.
+    init(_ error: LMDBError, path: String, mapSize: Int) {
+        switch error.code {
+        case LMDBError.mapFull:
+            self.init(
+                .storeFull,
+                "\(path) is full: its map size of \(mapSize >> 20) MiB is used up; nothing of this batch was kept. "
+                    + "Open the store with a larger --map-size")
+        case 28:
+            self.init(
+                .diskFull,
+                "no room left on the disk of \(path); nothing of this batch was kept. Free room and try again")
+        case 13, 1, 30:
+            self.init(
+                .permissionDenied,
+                "\(path) may not be opened for this: \(error). Run as the store's owner, or give its group the right")
+        case 2: self.init(.storeMissing, "\(path) does not exist: create it with `stile tenant create`")
+        default: self.init(.failed, "\(path): \(error)")
+        }
+    }
+
+    package var description: String { "\(code.rawValue): \(message)" }
+}

@@ -1,0 +1,192 @@
+// What a decision reads of a tenant: one snapshot at a time, views lent from the map.
+
+package import DecisionEngine
+import Glibc
+
+/// Reads one tenant; one per thread.
+package struct TenantReader: ~Copyable {
+    private let environment: LMDBEnvironment
+    private let databases: TenantDatabases
+    private let path: String
+    private var transaction: LMDBReadTransaction
+    /// Scratch for keys: layout, type, NUL, id.
+    private var key: [UInt8] = []
+
+    /// Opens a tenant for reading.
+    package init(_ store: Store, tenant: String) throws(StoreError) {
+        let environment = try store.openEnvironment(tenant, readOnly: true)
+        let databases = try TenantDatabases.opened(environment)
+        var transaction = try Self.begin(environment)
+        transaction.reset()
+        self.environment = environment
+        self.databases = databases
+        self.transaction = transaction
+        path = store.tenantPath(tenant)
+        key.reserveCapacity(512)
+    }
+
+    private static func begin(_ environment: LMDBEnvironment) throws(StoreError) -> LMDBReadTransaction {
+        do throws(LMDBError) {
+            return try LMDBReadTransaction(environment)
+        } catch {
+            throw StoreError(error, path: environment.path, mapSize: environment.mapSize)
+        }
+    }
+
+    /// Takes the newest snapshot: everything acknowledged before is in it.
+    package mutating func renew() throws(StoreError) {
+        do throws(LMDBError) {
+            try transaction.renew()
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    /// Lets the snapshot go; views lent by it are void.
+    package mutating func reset() { transaction.reset() }
+
+    /// The snapshot's id; grows with each commit.
+    package var snapshot: UInt64 { transaction.id }
+
+    /// Bytes that the data take.
+    package var usedBytes: Int { environment.usedBytes }
+
+    /// What says whether compiled policies and groups still stand.
+    package func generations() throws(StoreError) -> Generations {
+        guard let stored = try value(databases.meta, Generations.key) else { return Generations() }
+        guard let generations = Generations(stored) else {
+            throw StoreError(.damaged, "\(path): the generations are unreadable; restore the store from its log")
+        }
+        return generations
+    }
+
+    /// The record of an entity, lent until the snapshot ends; empty when there is none.
+    /// - Parameters:
+    ///   - type: the entity type's name.
+    ///   - id: its id, at most `StoreLimits.maxIDBytes` bytes; a longer one is nobody's.
+    package mutating func view(
+        layout: UInt32, type: String, id: UnsafeRawBufferPointer
+    ) throws(StoreError) -> RecordView {
+        guard id.count <= StoreLimits.maxIDBytes else { return .empty }
+        key.removeAll(keepingCapacity: true)
+        for shift in [UInt32(24), 16, 8, 0] { key.append(UInt8(truncatingIfNeeded: layout >> shift)) }
+        key.append(contentsOf: type.utf8)
+        key.append(0)
+        unsafe key.append(contentsOf: id)
+        let views = databases.views
+        let result: Result<RecordView, LMDBError> = unsafe key.withUnsafeBytes { bytes in
+            do throws(LMDBError) {
+                guard let value = try unsafe transaction.get(views, bytes) else { return .success(.empty) }
+                return .success(unsafe RecordView(value))
+            } catch {
+                return .failure(error)
+            }
+        }
+        switch result {
+        case .success(let view): return view
+        case .failure(let error): throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    private func value(_ database: LMDBDatabase, _ key: [UInt8]) throws(StoreError) -> [UInt8]? {
+        do throws(LMDBError) {
+            return try transaction.get(database, key)
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    // MARK: Off the hot path
+
+    /// A version of the policies.
+    package func policies(version: UInt64) throws(StoreError) -> StoredPolicies? {
+        try value(databases.policies, Key.number(version)).flatMap { StoredPolicies(version: version, $0) }
+    }
+
+    /// All versions, oldest first.
+    package func allPolicies() throws(StoreError) -> [StoredPolicies] {
+        var list: [StoredPolicies] = []
+        try scan(databases.policies) { key, value in
+            if let policies = StoredPolicies(version: Key.uint64(key), value) { list.append(policies) }
+        }
+        return list
+    }
+
+    /// Every group number that makes `user in group displayNames[index]` true: the groups of that name and all that
+    /// are nested below them.
+    package func groups(below displayNames: [String]) throws(StoreError) -> [(number: UInt32, index: Int)] {
+        if displayNames.isEmpty { return [] }
+        var wanted: [String: [Int]] = [:]
+        for (index, name) in displayNames.enumerated() { wanted[name, default: []].append(index) }
+        var numbers: [String: UInt32] = [:]
+        var roots: [(id: String, indices: [Int])] = []
+        try scan(databases.groups) { key, value in
+            guard value.count >= 5 else { return }
+            let id = String(decoding: key, as: UTF8.self)
+            numbers[id] = Key.uint32(value[1..<5])
+            if let indices = wanted[String(decoding: value[5...], as: UTF8.self)] { roots.append((id, indices)) }
+        }
+        var children: [UInt32: [String]] = [:]
+        try scan(databases.memberships, prefix: [Key.group]) { key, _ in
+            guard key.count > 6 else { return }
+            let parent = Key.uint32(key[(key.count - 4)...])
+            children[parent, default: []].append(String(decoding: key[1..<(key.count - 5)], as: UTF8.self))
+        }
+        var pairs: [(number: UInt32, index: Int)] = []
+        for root in roots {
+            var seen: Set<String> = [root.id]
+            var pending = [root.id]
+            while let id = pending.popLast() {
+                guard let number = numbers[id] else { continue }
+                for index in root.indices { pairs.append((number, index)) }
+                for child in children[number] ?? [] where seen.insert(child).inserted { pending.append(child) }
+            }
+        }
+        return pairs
+    }
+
+    /// Ids of the entities of a type that the store has views of, in order.
+    package func entityIDs(layout: UInt32, type: String, limit: Int) throws(StoreError) -> [String] {
+        let prefix = Key.number(layout) + Array(type.utf8) + [0]
+        var ids: [String] = []
+        do throws(LMDBError) {
+            try transaction.scan(databases.views, prefix: prefix) { key, _ in
+                ids.append(String(decoding: key[prefix.count...], as: UTF8.self))
+                return ids.count < limit
+            }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+        return ids
+    }
+
+    /// Every pair of every database that the log folds into, for `verify`.
+    func folded(_ body: (_ database: String, _ key: [UInt8], _ value: [UInt8]) -> Void) throws(StoreError) {
+        for (name, database) in databases.folded { try scan(database) { body(name, $0, $1) } }
+    }
+
+    /// The log from a sequence number on, oldest first, until `body` returns false.
+    func log(_ body: (_ sequence: UInt64, _ time: Int64, _ change: Change?) -> Bool) throws(StoreError) {
+        do throws(LMDBError) {
+            try transaction.scan(databases.log) { key, value in
+                let items = (try? CBORLog.decode(value)) ?? nil
+                return body(Key.uint64(key), items?.time ?? 0, items?.change)
+            }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    private func scan(
+        _ database: LMDBDatabase, prefix: [UInt8] = [], _ body: (_ key: [UInt8], _ value: [UInt8]) -> Void
+    ) throws(StoreError) {
+        do throws(LMDBError) {
+            try transaction.scan(database, prefix: prefix) { key, value in
+                body(key, value)
+                return true
+            }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+// The one way into a tenant's store: append to the log and fold, in one durable transaction.
+
+import CBOR
+import PolicyLanguage
+
+/// Writes one tenant. Several processes may each hold one; LMDB lets one write at a time.
+package struct TenantWriter: ~Copyable {
+    private let environment: LMDBEnvironment
+    private let databases: TenantDatabases
+    private let path: String
+    /// Catalogs of live layouts, kept while the generations stand.
+    private var layouts: [LiveLayout] = []
+    private var knownPolicy: UInt64?
+    /// Views that the last batch wrote.
+    package private(set) var viewsWritten = 0
+
+    /// Opens a tenant for writing and clears the places of readers that died.
+    /// - Throws: `tenant_unknown` and what the file system says.
+    package init(_ store: Store, tenant: String) throws(StoreError) {
+        _ = try store.tenant(tenant)
+        let environment = try store.openEnvironment(tenant, readOnly: false)
+        databases = try TenantDatabases.opened(environment)
+        self.environment = environment
+        path = store.tenantPath(tenant)
+        environment.clearStaleReaders()
+    }
+
+    /// Appends and folds a batch; durable when it returns.
+    /// - Parameter time: written beside the entries, ms since the epoch; nothing is decided by it.
+    /// - Returns: the log's last sequence number.
+    /// - Throws: the first refusal, with `changeIndex`; nothing of the batch is kept.
+    @discardableResult
+    package mutating func append(_ changes: [Change], time: Int64) throws(StoreError) -> UInt64 {
+        guard changes.count <= StoreLimits.maxBatch else {
+            throw StoreError(.valueInvalid, "\(changes.count) changes in a batch, above \(StoreLimits.maxBatch)")
+        }
+        var refusal: StoreError?
+        var sequence: UInt64 = 0
+        do throws(LMDBError) {
+            let transaction = try LMDBWriteTransaction(environment)
+            sequence = (try transaction.lastKey(databases.log)).map { Key.uint64($0) } ?? 0
+            let generations = try refresh(transaction)
+            var fold = Fold(databases, generations, layouts)
+            for (index, change) in changes.enumerated() {
+                sequence += 1
+                let entry = CBORValue.array([.number(time), change.cbor]).encoded
+                try transaction.put(databases.log, Key.number(sequence), [Key.plain] + entry)
+                do throws(FoldError) {
+                    try fold.apply(change, transaction)
+                } catch {
+                    switch error {
+                    case .failed(let failure): throw failure
+                    case .refused(var error):
+                        error.changeIndex = index
+                        refusal = error
+                    }
+                }
+                if refusal != nil { break }
+            }
+            if refusal == nil {
+                if fold.generations != generations {
+                    try transaction.put(databases.meta, Generations.key, fold.generations.bytes)
+                }
+                try transaction.commit()
+                layouts = fold.layouts
+                knownPolicy = fold.generations.policy
+                viewsWritten = fold.viewsWritten
+            }
+        } catch {
+            knownPolicy = nil
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+        if let refusal { throw refusal }
+        return sequence
+    }
+
+    /// Stores the files as a new version and makes it the one that decides.
+    /// - Returns: the version.
+    package mutating func push(
+        _ files: [PolicyFile], author: String, message: String, time: Int64
+    ) throws(StoreError) -> UInt64 {
+        let version = try nextVersion()
+        try append(
+            [
+                .putPolicies(version: version, files: files, author: author, message: message, at: time),
+                .activatePolicies(version: version),
+            ], time: time)
+        return version
+    }
+
+    private func nextVersion() throws(StoreError) -> UInt64 {
+        do throws(LMDBError) {
+            let transaction = try LMDBWriteTransaction(environment)
+            return (try transaction.lastKey(databases.policies)).map { Key.uint64($0) + 1 } ?? 1
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    /// Reads the generations, and the live catalogs when another process has activated a version.
+    private mutating func refresh(_ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) -> Generations {
+        let generations =
+            (try transaction.get(databases.meta, Generations.key)).flatMap { Generations($0) } ?? Generations()
+        if generations.policy == knownPolicy { return generations }
+        layouts = try LiveLayouts.read(databases, generations, transaction)
+        knownPolicy = generations.policy
+        return generations
+    }
+}
+
+/// The catalogs of the layouts whose views are kept.
+enum LiveLayouts {
+    static func read(
+        _ databases: TenantDatabases, _ generations: Generations, _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> [LiveLayout] {
+        guard let stored = try transaction.get(databases.meta, Fold.liveKey) else { return [] }
+        let numbers = ((try? CBORValue.decode(Array(stored.dropFirst())))?.items ?? []).compactMap {
+            $0.uint.map { UInt32(truncatingIfNeeded: $0) }
+        }
+        // The newest version of each layout tells how it is filled; the active one tells its own.
+        var versions: [UInt32: StoredPolicies] = [:]
+        try transaction.scan(databases.policies) { key, value in
+            if let policies = StoredPolicies(version: Key.uint64(key), value), numbers.contains(policies.layout) {
+                if versions[policies.layout]?.version != generations.activeVersion {
+                    versions[policies.layout] = policies
+                }
+            }
+            return true
+        }
+        return numbers.compactMap { number in
+            versions[number].flatMap { checkCatalog($0.sources).catalog }.map {
+                LiveLayout(number: number, builder: ViewBuilder(catalog: $0))
+            }
+        }
+    }
+}
