@@ -48,7 +48,7 @@ let package = Package(
             swiftSettings: strict),
 
         // The decision socket.
-        .target(name: "DecisionProtocol", dependencies: ["CBOR"], swiftSettings: strict),
+        .target(name: "DecisionProtocol", dependencies: ["CBOR", "StrictJSON"], swiftSettings: strict),
         .target(
             name: "DecisionPath",
             dependencies: ["CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
@@ -90,6 +90,6 @@ let package = Package(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "PolicyLanguage", "StrictJSON"], swiftSettings: strict),
         .testTarget(
-            name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR"], swiftSettings: strict),
+            name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"], swiftSettings: strict),
     ]
 )

@@ -72,6 +72,12 @@ package struct CBORReader {
         return unsafe UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
     }
 
+    /// Goes to an offset that this reader gave.
+    package mutating func move(to offset: Int) throws(CBORError) {
+        guard offset >= 0, offset <= end else { throw CBORError(.truncated, at: end) }
+        self.offset = offset
+    }
+
     /// A reader of one part.
     package func reader(of range: Range<Int>) -> CBORReader { unsafe CBORReader(slice(range)) }
 

@@ -1,0 +1,186 @@
+// Verdicts to answer frames: fixed keys in order, names and places copied from ready fragments.
+
+import AttributeStore
+import CBOR
+import DecisionEngine
+import DecisionProtocol
+import PolicyLanguage
+
+/// What every answer tells beside the verdict.
+struct AnswerFacts {
+    /// The request's id; nil for an item of a batch.
+    var id: UInt64?
+    var now: Int64 = 0
+    var snapshot: UInt64 = 0
+    var version: UInt64 = 0
+    var decision: (UInt64, UInt64) = (0, 0)
+}
+
+/// Writes answers.
+enum AnswerWriter {
+    /// Leaves room for the length.
+    static func begin(_ output: inout CBORWriter) -> Int {
+        let start = output.bytes.count
+        for _ in 0..<ProtocolLimits.prefixBytes { output.bytes.append(0) }
+        return start
+    }
+
+    /// Fills the length in.
+    static func end(_ output: inout CBORWriter, _ start: Int) {
+        let count = UInt32(truncatingIfNeeded: output.bytes.count - start - ProtocolLimits.prefixBytes)
+        for index in 0..<4 { output.bytes[start + index] = UInt8(truncatingIfNeeded: count >> UInt32(24 - 8 * index)) }
+    }
+
+    static func write(
+        _ verdict: Verdict, _ rules: [UInt32], _ compiled: CompiledTenant, _ facts: AnswerFacts,
+        _ candidates: [Candidate], _ output: inout CBORWriter
+    ) -> Outcome {
+        let outcome: Outcome = verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
+        let hasEnd = verdict.kind != .error && verdict.validUntil != .max
+        let isStepUp = verdict.kind == .stepUp
+        var fields = 0
+        if hasEnd { fields += 1 }
+        if !rules.isEmpty { fields += 1 }
+        if verdict.cause != .rules { fields += 1 }
+        if isStepUp { fields += 2 }
+        if !candidates.isEmpty { fields += 1 }
+        writeHead(outcome, UInt64(verdict.kind.rawValue), facts, fields, &output)
+        if hasEnd {
+            output.unsigned(8)
+            output.unsigned(UInt64(max(0, verdict.validUntil)))
+        }
+        if !rules.isEmpty {
+            output.unsigned(9)
+            output.array(rules.count)
+            for rule in rules {
+                let index = Int(rule)
+                let start = index == 0 ? 0 : compiled.ruleEnds[index - 1]
+                output.bytes.append(contentsOf: compiled.ruleFragments[start..<compiled.ruleEnds[index]])
+            }
+        }
+        if verdict.cause != .rules {
+            output.unsigned(10)
+            cause(verdict, compiled).cbor.write(to: &output)
+        }
+        if isStepUp { writeStepUp(verdict, compiled, &output) }
+        if !candidates.isEmpty {
+            output.unsigned(13)
+            output.array(candidates.count)
+            for candidate in candidates { candidate.cbor.write(to: &output) }
+        }
+        return outcome
+    }
+
+    /// An answer to a question that no policy could be asked.
+    static func write(
+        _ problem: QuestionProblem, _ facts: AnswerFacts, failure: StoreError?, _ output: inout CBORWriter
+    ) {
+        writeHead(.deny, AnswerKind.error.rawValue, facts, 1, &output)
+        output.unsigned(10)
+        // What exactly the store said goes to the log, not to the asker.
+        CauseReference(code: problem.code, attribute: nil, message: problem.message).cbor.write(to: &output)
+    }
+
+    private static func writeHead(
+        _ outcome: Outcome, _ kind: UInt64, _ facts: AnswerFacts, _ more: Int, _ output: inout CBORWriter
+    ) {
+        output.map((facts.id == nil ? 6 : 8) + more)
+        if let id = facts.id {
+            output.unsigned(0)
+            output.unsigned(FrameKind.question.rawValue)
+            output.unsigned(1)
+            output.unsigned(id)
+        }
+        output.unsigned(2)
+        output.unsigned(outcome.rawValue)
+        output.unsigned(3)
+        output.unsigned(kind)
+        output.unsigned(4)
+        output.head(2, 16)
+        append(facts.decision.0, &output)
+        append(facts.decision.1, &output)
+        output.unsigned(5)
+        output.unsigned(facts.version)
+        output.unsigned(6)
+        output.unsigned(facts.snapshot)
+        output.unsigned(7)
+        output.unsigned(UInt64(max(0, facts.now)))
+    }
+
+    private static func append(_ word: UInt64, _ output: inout CBORWriter) {
+        for index in 0..<8 { output.bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * index))) }
+    }
+
+    // MARK: Step-up
+
+    private static func writeStepUp(_ verdict: Verdict, _ compiled: CompiledTenant, _ output: inout CBORWriter) {
+        let stepUp = stepUp(verdict, compiled.program.catalog)
+        output.unsigned(11)
+        stepUp.cbor.write(to: &output)
+        output.unsigned(12)
+        output.array(1)
+        var properties: [CBORPair] = []
+        // The profile wants one acr value; where no issuer's is known, the level's own name says it.
+        if let acr = stepUp.acrValues.first ?? stepUp.level { properties.append(CBORPair(.text("acr_value"), .text(acr))) }
+        if !stepUp.methods.isEmpty {
+            properties.append(CBORPair(.text("amr_values"), .array(stepUp.methods.map { .text($0) })))
+        }
+        if let within = stepUp.within { properties.append(CBORPair(.text("max_age"), .unsigned(within / 1000))) }
+        Obligation(id: "step-up", type: "step-up", properties: properties).cbor.write(to: &output)
+    }
+
+    private static func stepUp(_ verdict: Verdict, _ catalog: Catalog) -> StepUp {
+        let level = verdict.level
+        var acrValues: [String] = []
+        if level >= 0 {
+            for issuer in catalog.issuers {
+                // Every acr that proves the level or more, weakest first.
+                let proving = issuer.levels.filter { catalog.assurance.implied[$0.value] >> UInt64(level) & 1 == 1 }
+                for (acr, _) in proving.sorted(by: { ($0.value, $0.key) < ($1.value, $1.key) })
+                where !acrValues.contains(acr) {
+                    acrValues.append(acr)
+                }
+            }
+        }
+        return StepUp(
+            level: level >= 0 ? catalog.assurance.levels[level] : nil,
+            within: verdict.demand.within == .max ? nil : UInt64(max(0, verdict.demand.within)),
+            methods: AuthenticationMethods.list(verdict.demand.methods), acrValues: acrValues)
+    }
+
+    // MARK: Causes
+
+    private static func cause(_ verdict: Verdict, _ compiled: CompiledTenant) -> CauseReference {
+        switch verdict.cause {
+        case .rules: return CauseReference(code: "rules", attribute: nil, message: "rules decided")
+        case .subjectInactive:
+            return CauseReference(code: "subject_inactive", attribute: nil, message: "the subject is deactivated")
+        case .sessionEnded: return CauseReference(code: "session_ended", attribute: nil, message: "the session has ended")
+        case .unknownSubject:
+            return CauseReference(code: "unknown_subject", attribute: nil, message: "the store has no such subject: provision it")
+        case .actionNotDefined:
+            return CauseReference(
+                code: "action_not_defined", attribute: nil,
+                message: "the catalog does not define this action on this type of resource")
+        case .recordDamaged:
+            return CauseReference(
+                code: "record_damaged", attribute: nil, message: "a stored record cannot be read: run `stile verify`")
+        case .stepUpUnreachable:
+            return CauseReference(
+                code: "step_up_unreachable", attribute: nil,
+                message: "no reachable assurance level proves what the rules demand")
+        case .attributeMissing, .attributeMalformed: return attributeCause(verdict, compiled)
+        }
+    }
+
+    private static func attributeCause(_ verdict: Verdict, _ compiled: CompiledTenant) -> CauseReference {
+        let names = compiled.program.operandNames
+        let reference = names.indices.contains(verdict.attribute) ? names[verdict.attribute] : nil
+        let attribute = reference.map { "\($0.scope).\($0.name)" }
+        let type = reference.map { $0.type.spelling { compiled.typeNames[$0] } } ?? "value"
+        let isMissing = verdict.cause == .attributeMissing
+        return CauseReference(
+            code: isMissing ? "attribute_missing" : "attribute_malformed", attribute: attribute,
+            message: "\(attribute ?? "an attribute") \(isMissing ? "is missing" : "has the wrong type"): send a \(type)")
+    }
+}

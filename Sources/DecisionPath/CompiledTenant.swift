@@ -1,0 +1,125 @@
+// A version of a tenant's policies, ready to decide: the program, and what reading questions and writing answers
+// needs, worked out beforehand.
+
+package import AttributeStore
+import CBOR
+package import DecisionEngine
+import DecisionProtocol
+import PolicyLanguage
+
+/// Why a stored version does not decide.
+package struct ActivationError: Error, Sendable, CustomStringConvertible {
+    /// What is wrong, with the first finding's place.
+    package var description: String
+}
+
+/// An immutable compiled version; shared by all threads.
+package final class CompiledTenant: Sendable {
+    package let version: UInt64
+    /// The layout of views it reads.
+    package let layout: UInt32
+    package let program: Program
+    /// Encoded rule references, one after the other, with where each ends.
+    let ruleFragments: [UInt8]
+    let ruleEnds: [Int]
+    /// How to read each attribute of a question.
+    let entityPlans: [[SlotPlan]]
+    let actionPlans: [[SlotPlan]]
+    let contextPlans: [SlotPlan]
+    /// Names of enum cases, by the plans' `table`.
+    let caseTables: [NameTable]
+    /// Type names as the keys of views carry them.
+    let typeNames: [String]
+
+    /// Checks and compiles a stored version.
+    package convenience init(_ stored: StoredPolicies) throws(ActivationError) {
+        let sources = stored.files.map { SourceFile(name: $0.name, text: $0.text) }
+        let result = checkPolicies(sources)
+        guard let policies = result.policies else {
+            let renderer = DiagnosticRenderer(files: sources, usesColor: false)
+            let first = result.diagnostics.first { $0.severity == .error }.map { renderer.render($0) } ?? "unreadable"
+            throw ActivationError(description: "version \(stored.version) does not check: \(first)")
+        }
+        let program: Program
+        do throws(CompileError) {
+            program = try compile(policies)
+        } catch {
+            throw ActivationError(description: "version \(stored.version) does not compile: \(error)")
+        }
+        self.init(program, version: stored.version, layout: stored.layout)
+    }
+
+    /// Takes a compiled program.
+    package init(_ program: Program, version: UInt64, layout: UInt32) {
+        self.program = program
+        self.version = version
+        self.layout = layout
+        var fragments: [UInt8] = []
+        var ends: [Int] = []
+        for rule in program.policies.rules {
+            fragments += Self.reference(rule, program.policies.files).cbor.encoded
+            ends.append(fragments.count)
+        }
+        ruleFragments = fragments
+        ruleEnds = ends
+        var tables: [NameTable] = []
+        func plans(_ attributes: [Attribute]) -> [SlotPlan] { attributes.map { SlotPlan($0, &tables) } }
+        entityPlans = program.catalog.entities.map { plans($0.attributes) }
+        actionPlans = program.catalog.actions.map { plans($0.attributes) }
+        contextPlans = plans(program.catalog.context)
+        caseTables = tables
+        typeNames = program.catalog.entities.map(\.name)
+    }
+
+    static func reference(_ rule: CheckedRule, _ files: [SourceFile]) -> RuleReference {
+        let file = files.indices.contains(Int(rule.range.file)) ? files[Int(rule.range.file)].name : ""
+        return RuleReference(name: rule.name, file: file, line: UInt64(max(0, rule.range.line)), reason: rule.reason)
+    }
+}
+
+/// How an attribute of a question is read; plain words, so that reading it touches no reference count.
+struct SlotPlan: Sendable {
+    enum Kind: UInt8, Sendable {
+        case boolean, integer, decimal, string, enumeration, datetime, duration, address, reference
+    }
+
+    var kind: Kind
+    /// The attribute is a set of `kind`.
+    var isSet = false
+    var isFromRequest: Bool
+    /// Index into `CompiledTenant.caseTables`.
+    var table: Int32 = 0
+    var low = Int64.min
+    var high = Int64.max
+
+    init(_ attribute: Attribute, _ tables: inout [NameTable]) {
+        isFromRequest = attribute.isFromRequest
+        kind = .boolean
+        set(attribute.type, &tables)
+    }
+
+    private mutating func set(_ type: ValueType, _ tables: inout [NameTable]) {
+        switch type {
+        case .boolean: kind = .boolean
+        case .integer(let range):
+            kind = .integer
+            if let range {
+                low = range.lowerBound
+                high = range.upperBound
+            }
+        case .decimal: kind = .decimal
+        case .string: kind = .string
+        case .enumeration(let type):
+            kind = .enumeration
+            table = Int32(tables.count)
+            tables.append(NameTable(type.cases))
+        case .datetime: kind = .datetime
+        case .duration: kind = .duration
+        case .address: kind = .address
+        case .reference: kind = .reference
+        case .set(let element):
+            isSet = true
+            set(element, &tables)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+// Which compiled version of which tenant decides. Written by the control thread, read by all.
+
+package import AttributeStore
+import Synchronization
+
+/// How a tenant's policies stand.
+package struct TenantState: Sendable {
+    /// What decides; nil before the first version.
+    package var compiled: CompiledTenant?
+    /// The version that the store wants to decide.
+    package var storedVersion: UInt64 = 0
+    /// Generation of the store's policies that this state has dealt with.
+    package var generation: UInt64 = 0
+    /// `ready`, or why the stored version does not decide.
+    package var message = "no policies"
+    /// Who may ask.
+    package var allowedUsers: [UInt32] = []
+}
+
+/// All tenants being served. A change of a tenant's policies is compiled here, off every hot path, and published in
+/// one step; a version that does not compile leaves the last good one deciding and says so.
+package final class PolicyBoard: Sendable {
+    package let store: Store
+    private let states = Mutex<[String: TenantState]>([:])
+    /// Moves whenever a state was published; threads compare it once a wake-up.
+    private let published = Atomic<UInt64>(0)
+    /// One tenant is loaded at a time.
+    private let loading = Mutex<Void>(())
+
+    package init(store: Store) { self.store = store }
+
+    /// Moves with each publication.
+    package var publication: UInt64 { published.load(ordering: .acquiring) }
+
+    /// The tenants at hand.
+    package var tenants: [String] { states.withLock { Array($0.keys).sorted() } }
+
+    /// The state of a tenant; nil before it was loaded.
+    package func state(of tenant: String) -> TenantState? { states.withLock { $0[tenant] } }
+
+    /// Loads a tenant when it is not at hand: registry, active version, compilation.
+    package func load(_ tenant: String) throws(StoreError) -> TenantState {
+        if let state = state(of: tenant) { return state }
+        return try refresh(tenant)
+    }
+
+    /// Brings a tenant to what the store says, and publishes it when that is new.
+    @discardableResult
+    package func refresh(_ tenant: String) throws(StoreError) -> TenantState {
+        let result: Result<TenantState, StoreError> = loading.withLock { _ in
+            do throws(StoreError) {
+                return .success(try load(tenant, known: state(of: tenant)))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    private func load(_ tenant: String, known: TenantState?) throws(StoreError) -> TenantState {
+        let record = try store.tenant(tenant)
+        var reader = try TenantReader(store, tenant: tenant)
+        try reader.renew()
+        let generations = try reader.generations()
+        if let known, known.generation == generations.policy, known.allowedUsers == record.allowedUsers { return known }
+        var state = known ?? TenantState()
+        state.allowedUsers = record.allowedUsers
+        state.storedVersion = generations.activeVersion
+        state.generation = generations.policy
+        if generations.activeVersion > 0, state.compiled?.version != generations.activeVersion {
+            try activate(generations.activeVersion, &state, &reader)
+        } else if state.compiled != nil {
+            state.message = "ready"
+        }
+        let finished = state
+        states.withLock { $0[tenant] = finished }
+        published.wrappingAdd(1, ordering: .releasing)
+        return state
+    }
+
+    /// Compiles the wanted version; when it fails and nothing decides yet, the newest older one that compiles.
+    private func activate(
+        _ version: UInt64, _ state: inout TenantState, _ reader: inout TenantReader
+    ) throws(StoreError) {
+        var candidate = version
+        var firstFailure: String?
+        while candidate > 0 {
+            if let stored = try reader.policies(version: candidate) {
+                do throws(ActivationError) {
+                    state.compiled = try CompiledTenant(stored)
+                    break
+                } catch {
+                    firstFailure = firstFailure ?? error.description
+                }
+            } else {
+                firstFailure = firstFailure ?? "version \(candidate) is missing in the store"
+            }
+            if state.compiled != nil { break }
+            candidate -= 1
+        }
+        if let firstFailure {
+            let fallback = state.compiled.map { "version \($0.version) still decides" } ?? "nothing decides: every answer is deny"
+            state.message = "\(fallback); \(firstFailure)"
+        } else {
+            state.message = "ready"
+        }
+    }
+
+    /// Forgets tenants that the registry no longer has, so that their next question is refused.
+    package func forget(_ tenant: String) {
+        states.withLock { _ = $0.removeValue(forKey: tenant) }
+        published.wrappingAdd(1, ordering: .releasing)
+    }
+}

@@ -1,0 +1,383 @@
+// From a question's frame to an answer's, for one tenant on one thread: the decision path.
+//
+// A wake-up begins with one snapshot and one instant. A question then costs: one walk over the frame, one look-up of
+// the subject's view (session, device and resource only where the rules read them), the decision, the answer's bytes.
+
+package import AttributeStore
+package import CBOR
+import DecisionEngine
+package import DecisionProtocol
+import PolicyLanguage
+
+/// Decides for one tenant on one thread.
+package final class TenantDecider {
+    package let tenant: String
+    private let board: PolicyBoard
+    private var reader: TenantReader
+    private var compiled: CompiledTenant?
+    private var publication: UInt64 = .max
+    private var snapshot: UInt64 = 0
+    private var generations = Generations()
+    private var groups = GroupIndex(pairs: [], groupCount: 0)
+    private var groupsHierarchy: UInt64 = .max
+    private var groupsVersion: UInt64 = .max
+    private var isHolding = false
+    private var failure: StoreError?
+
+    private var scratch = DecisionScratch()
+    private var subject = RecordBuilder()
+    private var resource = RecordBuilder()
+    private var action = RecordBuilder()
+    private var context = RecordBuilder()
+    private var batch = CBORWriter()
+    private var now: Int64 = 0
+    /// First half of this thread's decision ids; the second counts.
+    private let idPrefix = UInt64.random(in: 0...UInt64.max)
+    private var idCount: UInt64 = 0
+    /// Answers given, and errors among them.
+    package private(set) var answers: UInt64 = 0
+    package private(set) var errors: UInt64 = 0
+    /// True when the store has a generation of policies that the board has not dealt with.
+    package private(set) var wantsRefresh = false
+
+    /// Opens the tenant's store for reading.
+    package init(_ tenant: String, board: PolicyBoard) throws(StoreError) {
+        self.tenant = tenant
+        self.board = board
+        reader = try TenantReader(board.store, tenant: tenant)
+    }
+
+    // MARK: Wake-ups
+
+    /// Takes the newest snapshot for the questions of this wake-up. Cheap when it is held already.
+    package func begin(now: Int64) {
+        if isHolding { return }
+        self.now = now
+        isHolding = true
+        failure = nil
+        do throws(StoreError) {
+            try reader.renew()
+            try catchUp()
+        } catch {
+            failure = error
+        }
+    }
+
+    /// Lets the snapshot go.
+    package func end() {
+        if !isHolding { return }
+        reader.reset()
+        isHolding = false
+    }
+
+    /// Brings policies and groups to the snapshot. The policies are the board's last publication; the groups must
+    /// be those of the snapshot, for a nesting that was acknowledged is to be respected at once.
+    private func catchUp() throws(StoreError) {
+        let id = reader.snapshot
+        let current = board.publication
+        if id == snapshot && current == publication { return }
+        generations = try reader.generations()
+        if current != publication || compiled == nil {
+            compiled = board.state(of: tenant)?.compiled
+        }
+        wantsRefresh = board.state(of: tenant).map { $0.generation < generations.policy } ?? true
+        if let compiled, generations.hierarchy != groupsHierarchy || compiled.version != groupsVersion {
+            let names = compiled.program.policies.groups
+            groups = GroupIndex(pairs: try reader.groups(below: names), groupCount: names.count)
+            groupsHierarchy = generations.hierarchy
+            groupsVersion = compiled.version
+        }
+        snapshot = id
+        publication = current
+    }
+
+    /// How this tenant stands, as this thread sees it.
+    package func status() -> StatusReport {
+        StatusReport(
+            tenant: tenant, activeVersion: compiled?.version ?? 0, storedVersion: generations.activeVersion,
+            state: failure?.description ?? board.state(of: tenant)?.message ?? "not loaded", snapshot: snapshot,
+            answers: answers, errors: errors)
+    }
+
+    // MARK: Questions
+
+    /// Answers a question's frame; the answer, with its length before it, is appended to `output`.
+    package func answer(_ head: FrameHead, _ frame: CBORReader, _ output: inout CBORWriter) {
+        let start = AnswerWriter.begin(&output)
+        answer(head.question, frame, id: head.id, &output)
+        AnswerWriter.end(&output, start)
+    }
+
+    /// Answers a batch's frame.
+    /// - Throws: what is wrong with the frame.
+    package func answerBatch(
+        _ head: FrameHead, _ frame: CBORReader, _ output: inout CBORWriter
+    ) throws(ProtocolError) {
+        var items: [QuestionRanges] = []
+        do throws(CBORError) {
+            items = try Self.items(head, frame)
+        } catch {
+            throw ProtocolError(.malformedFrame, error.description)
+        }
+        guard items.count <= ProtocolLimits.maxBatch else {
+            throw ProtocolError(
+                .batchTooLarge, "\(items.count) questions in a batch, above \(ProtocolLimits.maxBatch): send several")
+        }
+        guard let semantic = BatchSemantic(rawValue: head.semantic) else {
+            throw ProtocolError(.malformedFrame, "no evaluations semantic \(head.semantic): use 0, 1 or 2")
+        }
+        batch.removeAll()
+        var count = 0
+        for item in items {
+            let outcome = answer(item, frame, id: nil, &batch)
+            count += 1
+            if semantic == .denyOnFirstDeny && outcome != .permit { break }
+            if semantic == .permitOnFirstPermit && outcome == .permit { break }
+        }
+        let start = AnswerWriter.begin(&output)
+        output.map(3)
+        output.unsigned(0)
+        output.unsigned(FrameKind.batch.rawValue)
+        output.unsigned(1)
+        output.unsigned(head.id)
+        output.unsigned(9)
+        output.array(count)
+        output.bytes.append(contentsOf: batch.bytes)
+        AnswerWriter.end(&output, start)
+    }
+
+    private static func items(_ head: FrameHead, _ frame: CBORReader) throws(CBORError) -> [QuestionRanges] {
+        if head.items.isEmpty { return [] }
+        // The items' ranges must be those of the frame, so the frame's own reader walks them.
+        var reader = frame
+        try reader.move(to: head.items.lowerBound)
+        let count = try reader.array()
+        var items: [QuestionRanges] = []
+        items.reserveCapacity(count)
+        for _ in 0..<count { items.append(try QuestionRanges(item: &reader).filled(from: head.question)) }
+        return items
+    }
+
+    @discardableResult
+    private func answer(
+        _ question: QuestionRanges, _ frame: CBORReader, id: UInt64?, _ output: inout CBORWriter
+    ) -> Outcome {
+        answers &+= 1
+        var facts = AnswerFacts()
+        facts.id = id
+        facts.now = now
+        facts.snapshot = snapshot
+        idCount &+= 1
+        facts.decision = (idPrefix, idCount)
+        guard failure == nil else { return refuse(.storeUnreadable, facts, &output) }
+        guard let compiled else { return refuse(.noPolicy, facts, &output) }
+        facts.version = compiled.version
+        var inputs = DecisionInputs()
+        if let problem = resolve(question, frame, compiled, &inputs) { return refuse(problem, facts, &output) }
+        do throws(CBORError) {
+            try fillRecords(question, frame, compiled, inputs)
+        } catch {
+            return refuse(.malformedProperties, facts, &output)
+        }
+        return subject.withView { subjectView in
+            resource.withView { resourceView in
+                action.withView { actionView in
+                    context.withView { contextView in
+                        inputs.subjectInQuestion = subjectView
+                        inputs.resourceInQuestion = resourceView
+                        inputs.actionInQuestion = actionView
+                        inputs.context = contextView
+                        return conclude(question, inputs, compiled, facts, &output)
+                    }
+                }
+            }
+        }
+    }
+
+    private func conclude(
+        _ question: QuestionRanges, _ inputs: DecisionInputs, _ compiled: CompiledTenant, _ facts: AnswerFacts,
+        _ output: inout CBORWriter
+    ) -> Outcome {
+        let verdict = compiled.program.decide(inputs, &scratch)
+        if verdict.kind == .error { errors &+= 1 }
+        var candidates: [Candidate] = []
+        if question.explain {
+            let situation = Situation(inputs, groups: scratch.groups, catalog: compiled.program.catalog)
+            candidates = Explanation.candidates(compiled, situation)
+        }
+        return AnswerWriter.write(verdict, scratch.rules, compiled, facts, candidates, &output)
+    }
+
+    private func refuse(_ problem: QuestionProblem, _ facts: AnswerFacts, _ output: inout CBORWriter) -> Outcome {
+        errors &+= 1
+        AnswerWriter.write(problem, facts, failure: failure, &output)
+        return .deny
+    }
+
+    // MARK: Finding what the question names
+
+    private func resolve(
+        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: inout DecisionInputs
+    ) -> QuestionProblem? {
+        guard question.subject.isGiven, !question.subject.type.isEmpty, !question.subject.id.isEmpty else {
+            return .incomplete("subject with type and id")
+        }
+        guard question.action.isGiven, !question.action.type.isEmpty else { return .incomplete("action with name") }
+        guard question.resource.isGiven, !question.resource.type.isEmpty, !question.resource.id.isEmpty else {
+            return .incomplete("resource with type and id")
+        }
+        let program = compiled.program
+        guard let subjectType = unsafe program.entityTypes[frame.slice(question.subject.type)],
+            program.catalog.entities[subjectType].isSubject
+        else { return .unknownSubjectType(text(question.subject.type, frame)) }
+        guard let action = unsafe program.actions[frame.slice(question.action.type)] else {
+            return .unknownAction(text(question.action.type, frame))
+        }
+        guard let resourceType = unsafe program.entityTypes[frame.slice(question.resource.type)] else {
+            return .unknownResourceType(text(question.resource.type, frame))
+        }
+        inputs.subjectType = subjectType
+        inputs.action = action
+        inputs.resourceType = resourceType
+        inputs.now = now
+        return look(question, frame, compiled, &inputs)
+    }
+
+    /// The stored records: the subject's always, the others where the cell's rules read them.
+    private func look(
+        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: inout DecisionInputs
+    ) -> QuestionProblem? {
+        let program = compiled.program
+        guard
+            let cell = program.cell(
+                subjectType: inputs.subjectType, resourceType: inputs.resourceType, action: inputs.action)
+        else { return .unknownSubjectType(text(question.subject.type, frame)) }
+        let needs = program.needs(cell: cell)
+        do throws(StoreError) {
+            inputs.subject = try unsafe reader.view(
+                layout: compiled.layout, type: compiled.typeNames[inputs.subjectType],
+                id: frame.slice(question.subject.id))
+            if needs.contains(.groups) {
+                scratch.setGroups(of: inputs.subject, in: groups)
+            } else {
+                scratch.setGroups([], count: 0)
+            }
+            // A session that is named is always looked at: an ended one must end what it opened.
+            if !question.session.isEmpty {
+                inputs.session = try unsafe reader.view(
+                    layout: compiled.layout, type: "session", id: frame.slice(question.session))
+                if let problem = checkSession(question, frame, compiled, inputs) { return problem }
+            }
+            if needs.contains(.device) { inputs.device = try device(question, frame, compiled, inputs) }
+            if needs.contains(.resource) {
+                inputs.resource = try unsafe reader.view(
+                    layout: compiled.layout, type: compiled.typeNames[inputs.resourceType],
+                    id: frame.slice(question.resource.id))
+            }
+        } catch {
+            failure = error
+            return .storeUnreadable
+        }
+        return nil
+    }
+
+    private func checkSession(
+        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
+    ) -> QuestionProblem? {
+        if inputs.session.isEmpty { return .unknownSession(text(question.session, frame)) }
+        let slot = compiled.program.sessionSlots.subject
+        guard let owner = inputs.session.string(inputs.session.payload(slot)) else { return .sessionOfAnother }
+        let type = unsafe frame.slice(question.subject.type)
+        let id = unsafe frame.slice(question.subject.id)
+        let bytes = unsafe owner.bytes
+        guard bytes.count == type.count + 1 + id.count, unsafe bytes[type.count] == 0,
+            unsafe bytes.starts(with: type), unsafe bytes[(type.count + 1)...].elementsEqual(id)
+        else { return .sessionOfAnother }
+        return nil
+    }
+
+    private func device(
+        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
+    ) throws(StoreError) -> RecordView {
+        if !question.device.isEmpty {
+            return try unsafe reader.view(layout: compiled.layout, type: "device", id: frame.slice(question.device))
+        }
+        let slot = compiled.program.sessionSlots.device
+        guard !inputs.session.isEmpty, inputs.session.validUntil(slot) == RecordLayout.forever,
+            let id = inputs.session.string(inputs.session.payload(slot))
+        else { return .empty }
+        return try unsafe reader.view(layout: compiled.layout, type: "device", id: id.bytes)
+    }
+
+    private func fillRecords(
+        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
+    ) throws(CBORError) {
+        let program = compiled.program
+        let subjectPlans = compiled.entityPlans[inputs.subjectType]
+        subject.reset(slots: subjectPlans.count + 1)
+        subject.set(subjectPlans.count, payload: unsafe subject.append(string: frame.slice(question.subject.id)))
+        try fillRecord(
+            &subject, from: question.subject.properties, in: frame, names: program.entityAttributes[inputs.subjectType],
+            plans: subjectPlans, tables: compiled.caseTables)
+        let resourcePlans = compiled.entityPlans[inputs.resourceType]
+        resource.reset(slots: resourcePlans.count + 1)
+        resource.set(resourcePlans.count, payload: unsafe resource.append(string: frame.slice(question.resource.id)))
+        try fillRecord(
+            &resource, from: question.resource.properties, in: frame,
+            names: program.entityAttributes[inputs.resourceType], plans: resourcePlans, tables: compiled.caseTables)
+        let actionPlans = compiled.actionPlans[inputs.action]
+        action.reset(slots: actionPlans.count)
+        try fillRecord(
+            &action, from: question.action.properties, in: frame, names: program.actionAttributes[inputs.action],
+            plans: actionPlans, tables: compiled.caseTables)
+        context.reset(slots: compiled.contextPlans.count)
+        try fillRecord(
+            &context, from: question.context, in: frame, names: program.contextAttributes,
+            plans: compiled.contextPlans, tables: compiled.caseTables)
+    }
+
+    private func text(_ range: Range<Int>, _ frame: CBORReader) -> String {
+        unsafe String(decoding: frame.slice(range).prefix(64), as: UTF8.self)
+    }
+}
+
+/// Why a question cannot be put to the policies. Answered by deny.
+enum QuestionProblem {
+    case incomplete(String)
+    case unknownSubjectType(String)
+    case unknownResourceType(String)
+    case unknownAction(String)
+    case unknownSession(String)
+    case sessionOfAnother
+    case malformedProperties
+    case noPolicy
+    case storeUnreadable
+
+    var code: String {
+        switch self {
+        case .incomplete: "question_incomplete"
+        case .unknownSubjectType: "unknown_subject_type"
+        case .unknownResourceType: "unknown_resource_type"
+        case .unknownAction: "unknown_action"
+        case .unknownSession: "unknown_session"
+        case .sessionOfAnother: "session_of_another"
+        case .malformedProperties: "malformed_properties"
+        case .noPolicy: "no_policy"
+        case .storeUnreadable: "store_unreadable"
+        }
+    }
+
+    var message: String {
+        switch self {
+        case .incomplete(let what): "the question needs a \(what)"
+        case .unknownSubjectType(let name): "the catalog has no subject type \"\(name)\""
+        case .unknownResourceType(let name): "the catalog has no entity type \"\(name)\""
+        case .unknownAction(let name): "the catalog has no action \"\(name)\""
+        case .unknownSession(let id): "the store has no session \"\(id)\": record it, or leave the session out"
+        case .sessionOfAnother: "the session belongs to another subject"
+        case .malformedProperties: "the properties are no map that can be read"
+        case .noPolicy: "no version of the policies decides yet: push one"
+        case .storeUnreadable: "the store cannot be read"
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// Limits and numbers of the decision socket (grammar/decision.cddl).
+
+/// Limits of one connection; the server tells them in its welcome.
+package enum ProtocolLimits {
+    /// The version spoken.
+    package static let version: UInt64 = 1
+    /// Bytes of the length before each frame, big-endian.
+    package static let prefixBytes = 4
+    /// Bytes of one frame from a client.
+    package static let maxFrameBytes = 1 << 20
+    /// Bytes of one frame from the server: a batch's answers.
+    package static let maxAnswerBytes = 8 << 20
+    /// Questions in one batch.
+    package static let maxBatch = 1_000
+    /// Bytes of a type's, action's or entity's name or id.
+    package static let maxNameBytes = 256
+}
+
+/// What a frame is; key 0 of every frame.
+package enum FrameKind: UInt64, Sendable {
+    /// hello and welcome
+    case hello = 0
+    case question = 1
+    case batch = 2
+    case status = 3
+    /// Only from the server; the connection is closed after it.
+    case error = 15
+}
+
+/// Why a frame was refused. The connection is closed after it.
+package struct ProtocolError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kinds; the raw value stands on the wire.
+    package enum Code: String, Sendable, Hashable, CaseIterable {
+        case frameTooLarge = "frame_too_large"
+        case malformedFrame = "malformed_frame"
+        case unknownFrame = "unknown_frame"
+        case helloExpected = "hello_expected"
+        case versionUnsupported = "version_unsupported"
+        case tenantUnknown = "tenant_unknown"
+        case notAllowed = "not_allowed"
+        case batchTooLarge = "batch_too_large"
+        case tooManyConnections = "too_many_connections"
+        case helloTimeout = "hello_timeout"
+        case unavailable = "unavailable"
+    }
+
+    package var code: Code
+    /// What, where and how to mend it.
+    package var message: String
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    package var description: String { "\(code.rawValue): \(message)" }
+}
