@@ -66,7 +66,7 @@ let package = Package(
         .executableTarget(
             name: "stiled",
             dependencies: [
-                "DecisionServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "DecisionServer", "AttributeStore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict, linkerSettings: selfContained),
         .executableTarget(

@@ -1,1 +1,146 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+const uint32_t stile_readable = EPOLLIN;
+const uint32_t stile_writable = EPOLLOUT;
+const uint32_t stile_hung_up = EPOLLHUP | EPOLLERR;
+const uint32_t stile_peer_closed = EPOLLRDHUP;
+const uint32_t stile_exclusive = EPOLLEXCLUSIVE;
+
+int stile_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static int control(int epoll, int operation, int descriptor, uint32_t events, uint64_t data) {
+    struct epoll_event event = {.events = events, .data = {.u64 = data}};
+    return epoll_ctl(epoll, operation, descriptor, &event);
+}
+
+int stile_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t data) {
+    return control(epoll, EPOLL_CTL_ADD, descriptor, events, data);
+}
+
+int stile_epoll_change(int epoll, int descriptor, uint32_t events, uint64_t data) {
+    return control(epoll, EPOLL_CTL_MOD, descriptor, events, data);
+}
+
+int stile_epoll_remove(int epoll, int descriptor) { return control(epoll, EPOLL_CTL_DEL, descriptor, 0, 0); }
+
+int stile_epoll_wait(int epoll, struct stile_event *events, int capacity, int timeout_ms) {
+    struct epoll_event ready[256];
+    int count = epoll_wait(epoll, ready, capacity < 256 ? capacity : 256, timeout_ms);
+    for (int index = 0; index < count; index++) {
+        events[index].events = ready[index].events;
+        events[index].data = ready[index].data.u64;
+    }
+    return count;
+}
+
+int stile_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+
+static int address_of(const char *path, struct sockaddr_un *address) {
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address->sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(address->sun_path, path);
+    return 0;
+}
+
+static int close_with_errno(int descriptor) {
+    int saved = errno;
+    close(descriptor);
+    errno = saved;
+    return -1;
+}
+
+int stile_listen_unix(const char *path, int backlog) {
+    struct sockaddr_un address;
+    if (address_of(path, &address) < 0) return -1;
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -1;
+    if (bind(descriptor, (struct sockaddr *)&address, sizeof address) < 0) return close_with_errno(descriptor);
+    if (listen(descriptor, backlog) < 0) return close_with_errno(descriptor);
+    return descriptor;
+}
+
+int stile_connect_unix(const char *path) {
+    struct sockaddr_un address;
+    if (address_of(path, &address) < 0) return -1;
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -1;
+    if (connect(descriptor, (struct sockaddr *)&address, sizeof address) < 0) return close_with_errno(descriptor);
+    return descriptor;
+}
+
+int stile_peer_user(int socket, uint32_t *user, int32_t *process) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -1;
+    *user = peer.uid;
+    *process = peer.pid;
+    return 0;
+}
+
+int stile_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+int stile_signalfd(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) return -1;
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int stile_next_signal(int descriptor) {
+    struct signalfd_siginfo info;
+    return read(descriptor, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+int stile_set_nonblocking(int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags < 0 ? -1 : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+}
+
+int64_t stile_now_ms(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+uint64_t stile_monotonic_us(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+}
+
+int stile_pin(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    return sched_setaffinity(0, sizeof set, &set);
+}
+
+int stile_thread(void *(*body)(void *), void *argument) {
+    pthread_t thread;
+    int code = pthread_create(&thread, NULL, body, argument);
+    if (code == 0) pthread_detach(thread);
+    return code;
+}

@@ -1,1 +1,225 @@
-// Placeholder until the first file lands.
+// The daemon: listening socket, reactors, and the control thread that compiles policies, hears signals and tells
+// systemd how things stand.
+
+import AttributeStore
+import CLinux
+import DecisionPath
+import Glibc
+import Synchronization
+
+/// Serves decisions until it is told to stop.
+package final class DecisionServer {
+    /// The version of this software.
+    package static let version = "0.1.0"
+
+    private let configuration: ServerConfiguration
+    private let board: PolicyBoard
+    private var watches: [String: TenantWatch] = [:]
+    private var status = ""
+
+    package init(_ configuration: ServerConfiguration) {
+        self.configuration = configuration
+        board = PolicyBoard(store: configuration.store)
+    }
+
+    /// Runs on the calling thread until SIGTERM or SIGINT, then drains.
+    package func run() throws(ServerError) {
+        let signals = stile_signalfd()
+        let controlBell = stile_eventfd()
+        let control = stile_epoll_create()
+        guard signals >= 0, controlBell >= 0, control >= 0, stile_epoll_add(control, signals, stile_readable, 0) == 0,
+            stile_epoll_add(control, controlBell, stile_readable, 1) == 0
+        else { throw ServerError(.system, "starting: \(Self.reason)") }
+        try loadTenants()
+        let (listener, path) = try listen()
+        let state = ServerState(configuration, board: board, listener: listener, controlBell: controlBell)
+        let bells = try startReactors(state)
+        let place = path ?? "the socket handed over"
+        ServerLog.write(.notice, "listening on \(place), \(configuration.reactors) reactors, store \(configuration.store.path)")
+        Systemd.notify("READY=1")
+        tellStatus(force: true)
+        watch(control, signals, controlBell)
+        stop(state, bells, path)
+    }
+
+    private static var reason: String { unsafe String(cString: strerror(errno)) }
+
+    // MARK: Start
+
+    private func loadTenants() throws(ServerError) {
+        do {
+            for (id, _) in try configuration.store.tenants() { refresh(id) }
+        } catch {
+            throw ServerError(.store, "\(error)")
+        }
+    }
+
+    private func refresh(_ tenant: String) {
+        let before = board.state(of: tenant)
+        do {
+            let state = try board.refresh(tenant)
+            if watches[tenant] == nil { watches[tenant] = try TenantWatch(tenant, configuration.store) }
+            if before?.compiled?.version != state.compiled?.version || before?.message != state.message {
+                let level: ServerLog.Level = state.message == "ready" ? .notice : .warning
+                let version = state.compiled.map { "version \($0.version)" } ?? "no version"
+                ServerLog.write(level, "tenant \(tenant): \(version) decides; \(state.message)")
+            }
+        } catch {
+            ServerLog.write(.error, "tenant \(tenant): \(error)")
+        }
+    }
+
+    /// The listening socket: systemd's, else our own.
+    private func listen() throws(ServerError) -> (descriptor: Int32, path: String?) {
+        if let descriptor = Systemd.socket(named: "stiled") {
+            _ = stile_set_nonblocking(descriptor)
+            return (descriptor, nil)
+        }
+        let path = configuration.socketPath
+        var descriptor = unsafe stile_listen_unix(path, 1_024)
+        if descriptor < 0, errno == EADDRINUSE {
+            // A file is left of a server that died; one that lives answers.
+            let probe = unsafe stile_connect_unix(path)
+            if probe >= 0 {
+                close(probe)
+                throw ServerError(.socket, "another server answers on \(path): stop it, or choose another --socket")
+            }
+            _ = unsafe unlink(path)
+            descriptor = unsafe stile_listen_unix(path, 1_024)
+        }
+        guard descriptor >= 0 else {
+            throw ServerError(.socket, "cannot listen on \(path): \(Self.reason). Check that the folder exists and is yours")
+        }
+        guard unsafe chmod(path, mode_t(configuration.socketMode)) == 0 else {
+            throw ServerError(.socket, "cannot set the permissions of \(path): \(Self.reason)")
+        }
+        return (descriptor, path)
+    }
+
+    private func startReactors(_ state: ServerState) throws(ServerError) -> [Int32] {
+        var bells: [Int32] = []
+        for index in 0..<configuration.reactors {
+            let bell = stile_eventfd()
+            guard bell >= 0 else { throw ServerError(.system, "an event descriptor: \(Self.reason)") }
+            bells.append(bell)
+            let pin = configuration.pin >= 0 ? configuration.pin + index : -1
+            state.runningReactors.wrappingAdd(1, ordering: .relaxed)
+            let started = Thread.start {
+                if pin >= 0, stile_pin(Int32(pin)) != 0 { ServerLog.write(.warning, "processor \(pin) cannot be pinned") }
+                do throws(ServerError) {
+                    try Reactor(state, bell: bell).run()
+                } catch {
+                    ServerLog.write(.error, "\(error)")
+                }
+                state.runningReactors.wrappingSubtract(1, ordering: .releasing)
+            }
+            guard started else { throw ServerError(.system, "a thread could not be started") }
+        }
+        return bells
+    }
+
+    // MARK: Control
+
+    /// Milliseconds between two looks at the stores when no reactor rings.
+    private static let tick: Int32 = 100
+
+    private func watch(_ control: Int32, _ signals: Int32, _ bell: Int32) {
+        let watchdog = Systemd.watchdogInterval
+        var nextSign: UInt64 = 0
+        var event = stile_event()
+        while true {
+            _ = unsafe stile_epoll_wait(control, &event, 1, Self.tick)
+            var count: UInt64 = 0
+            _ = unsafe read(bell, &count, 8)
+            switch stile_next_signal(signals) {
+            case SIGTERM, SIGINT: return
+            case SIGHUP: reload()
+            default: look()
+            }
+            if let watchdog, stile_monotonic_us() >= nextSign {
+                Systemd.notify("WATCHDOG=1")
+                nextSign = stile_monotonic_us() + watchdog / 3
+            }
+        }
+    }
+
+    private func reload() {
+        Systemd.notify("RELOADING=1", "MONOTONIC_USEC=\(stile_monotonic_us())")
+        ServerLog.write(.notice, "reloading")
+        look()
+        Systemd.notify("READY=1")
+        tellStatus(force: true)
+    }
+
+    /// Loads what is new in the registry and in each tenant's policies, and forgets tenants that are gone.
+    private func look() {
+        guard let tenants = try? configuration.store.tenants() else { return }
+        let known = Set(board.tenants)
+        for (id, record) in tenants {
+            let isNew = !known.contains(id) || board.state(of: id)?.allowedUsers != record.allowedUsers
+            if isNew || watches[id]?.hasMoved(board.state(of: id)?.generation ?? 0) ?? true { refresh(id) }
+        }
+        for gone in known.subtracting(tenants.map(\.id)) {
+            ServerLog.write(.notice, "tenant \(gone) is gone")
+            board.forget(gone)
+            watches[gone] = nil
+        }
+        tellStatus(force: false)
+    }
+
+    private func tellStatus(force: Bool) {
+        let states = board.tenants.compactMap { board.state(of: $0) }
+        let ailing = states.filter { $0.message != "ready" }.count
+        let text = "\(states.count) tenants" + (ailing == 0 ? "" : ", \(ailing) not ready: see the log")
+        if force || text != status { Systemd.notify("STATUS=\(text)") }
+        status = text
+    }
+
+    private func stop(_ state: ServerState, _ bells: [Int32], _ path: String?) {
+        Systemd.notify("STOPPING=1", "STATUS=draining")
+        ServerLog.write(.notice, "draining")
+        state.isStopping.store(true, ordering: .releasing)
+        for bell in bells {
+            var one: UInt64 = 1
+            _ = unsafe write(bell, &one, 8)
+        }
+        let deadline = stile_now_ms() + configuration.drainTimeout + 1_000
+        while state.runningReactors.load(ordering: .acquiring) > 0, stile_now_ms() < deadline { usleep(2_000) }
+        if let path { _ = unsafe unlink(path) }
+        ServerLog.write(.notice, "stopped")
+    }
+}
+
+/// Sees whether a tenant's policies have moved.
+private final class TenantWatch {
+    private var reader: TenantReader
+
+    init(_ tenant: String, _ store: Store) throws(StoreError) { reader = try TenantReader(store, tenant: tenant) }
+
+    func hasMoved(_ generation: UInt64) -> Bool {
+        defer { reader.reset() }
+        guard (try? reader.renew()) != nil, let generations = try? reader.generations() else { return true }
+        return generations.policy != generation
+    }
+}
+
+/// Threads from closures.
+private enum Thread {
+    private final class Body {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+
+    /// The box is retained for the thread and released by it: one `passRetained`, one `takeRetainedValue`.
+    static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
+        let box = unsafe Unmanaged.passRetained(Body(body))
+        let code = unsafe stile_thread(
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+                return nil
+            }, box.toOpaque())
+        if code != 0 { unsafe box.release() }
+        return code == 0
+    }
+}

@@ -1,10 +1,52 @@
 /*
- * The few Linux calls and constants that Swift's Glibc module hides or cannot express. Nothing here decides
- * anything: each function is the call itself.
+ * The few Linux calls that Swift's Glibc module hides or cannot express. Nothing here decides anything: each function
+ * is the call itself, with the flags this project always wants. All return -1 and set errno as the call does.
  */
 #ifndef STILE_CLINUX_H
 #define STILE_CLINUX_H
 
-#include <sys/epoll.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One ready descriptor. */
+struct stile_event {
+    uint32_t events;
+    uint64_t data;
+};
+
+extern const uint32_t stile_readable;   /* EPOLLIN */
+extern const uint32_t stile_writable;   /* EPOLLOUT */
+extern const uint32_t stile_hung_up;    /* EPOLLHUP | EPOLLERR */
+extern const uint32_t stile_peer_closed; /* EPOLLRDHUP */
+extern const uint32_t stile_exclusive;  /* EPOLLEXCLUSIVE: one waiter is woken, not all */
+
+int stile_epoll_create(void);
+int stile_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t data);
+int stile_epoll_change(int epoll, int descriptor, uint32_t events, uint64_t data);
+int stile_epoll_remove(int epoll, int descriptor);
+/* At most 256 events a call. */
+int stile_epoll_wait(int epoll, struct stile_event *events, int capacity, int timeout_ms);
+
+/* accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC */
+int stile_accept(int listener);
+/* A listening Unix stream socket at a path, non-blocking. */
+int stile_listen_unix(const char *path, int backlog);
+/* A connected Unix stream socket, blocking. */
+int stile_connect_unix(const char *path);
+/* SO_PEERCRED */
+int stile_peer_user(int socket, uint32_t *user, int32_t *process);
+int stile_eventfd(void);
+/* Blocks SIGTERM, SIGINT and SIGHUP for this thread and its children and gives a descriptor to read them from. */
+int stile_signalfd(void);
+/* The next signal of that descriptor, 0 for none. */
+int stile_next_signal(int descriptor);
+int stile_set_nonblocking(int descriptor);
+/* Milliseconds since the epoch, and microseconds of the monotonic clock. */
+int64_t stile_now_ms(void);
+uint64_t stile_monotonic_us(void);
+/* Runs the calling thread on one processor. */
+int stile_pin(int processor);
+/* Starts a detached thread. */
+int stile_thread(void *(*body)(void *), void *argument);
 
 #endif

@@ -1,0 +1,301 @@
+// A reactor: one thread, one epoll instance, its connections and its readers of the store. Nothing on the way from
+// frame to answer is shared with another thread but the compiled policies, which do not change.
+//
+// A wake-up: wait, read the clock once, handle every complete frame of every ready connection over one snapshot a
+// tenant, then one write a connection. At one question at a time that is three system calls: wait, read, write.
+
+import CBOR
+import CLinux
+import DecisionPath
+import DecisionProtocol
+import Glibc
+import Synchronization
+
+/// What the reactors and the control thread share.
+final class ServerState: Sendable {
+    let configuration: ServerConfiguration
+    let board: PolicyBoard
+    /// The listening socket.
+    let listener: Int32
+    let connections = Atomic<Int>(0)
+    let isStopping = Atomic<Bool>(false)
+    let runningReactors = Atomic<Int>(0)
+    /// Written to wake the control thread.
+    let controlBell: Int32
+
+    init(_ configuration: ServerConfiguration, board: PolicyBoard, listener: Int32, controlBell: Int32) {
+        self.configuration = configuration
+        self.board = board
+        self.listener = listener
+        self.controlBell = controlBell
+    }
+}
+
+/// One thread's loop.
+final class Reactor {
+    private let state: ServerState
+    private let epoll: Int32
+    private let bell: Int32
+    private var connections: [Int32: Connection] = [:]
+    private var deciders: [String: TenantDecider] = [:]
+    private var touched: [Connection] = []
+    private var events = [stile_event](repeating: stile_event(), count: 256)
+    private var isAccepting = true
+    private var stopDeadline = Int64.max
+    private var nextSweep: Int64 = 0
+    private var lastWork: UInt64 = 0
+    private static let listenerMark = UInt64.max
+    private static let bellMark = UInt64.max - 1
+
+    init(_ state: ServerState, bell: Int32) throws(ServerError) {
+        self.state = state
+        self.bell = bell
+        epoll = stile_epoll_create()
+        guard epoll >= 0,
+            stile_epoll_add(epoll, state.listener, stile_readable | stile_exclusive, Self.listenerMark) == 0,
+            stile_epoll_add(epoll, bell, stile_readable, Self.bellMark) == 0
+        else { throw ServerError(.system, "epoll: \(unsafe String(cString: strerror(errno)))") }
+    }
+
+    deinit { close(epoll) }
+
+    /// Runs until the server stops and the last client has its answers.
+    func run() {
+        while true {
+            let count = wait()
+            let now = stile_now_ms()
+            for index in 0..<count { handle(events[index], now) }
+            finishWakeUp()
+            if now >= nextSweep { sweep(now) }
+            if state.isStopping.load(ordering: .relaxed), drain(now) { return }
+        }
+    }
+
+    /// Waits for work: a while by asking again and again, then asleep.
+    private func wait() -> Int {
+        let spin = state.configuration.spin
+        if spin > 0 {
+            let now = stile_monotonic_us()
+            while stile_monotonic_us() &- lastWork < spin {
+                let count = poll(0)
+                if count > 0 {
+                    lastWork = stile_monotonic_us()
+                    return count
+                }
+                if stile_monotonic_us() &- now > spin { break }
+            }
+        }
+        let count = poll(state.isStopping.load(ordering: .relaxed) ? 20 : 1_000)
+        if spin > 0, count > 0 { lastWork = stile_monotonic_us() }
+        return count
+    }
+
+    private func poll(_ timeout: Int32) -> Int {
+        let count = unsafe events.withUnsafeMutableBufferPointer {
+            unsafe stile_epoll_wait(epoll, $0.baseAddress, Int32($0.count), timeout)
+        }
+        return max(0, Int(count))
+    }
+
+    private func handle(_ event: stile_event, _ now: Int64) {
+        if event.data == Self.listenerMark { return accept(now) }
+        if event.data == Self.bellMark {
+            var value: UInt64 = 0
+            _ = unsafe read(bell, &value, 8)
+            return
+        }
+        guard let connection = connections[Int32(truncatingIfNeeded: event.data)] else { return }
+        if event.events & stile_readable != 0, !connection.isClosing {
+            switch connection.read() {
+            case .some: serve(connection, now)
+            case .nothing: break
+            case .end: connection.isClosing = true
+            }
+        } else if event.events & stile_hung_up != 0 {
+            drop(connection)
+            return
+        } else if event.events & stile_writable != 0, !connection.isClosing {
+            // Room again: questions that waited in the buffer go on.
+            if connection.flush(), connection.unsent == 0 { serve(connection, now) }
+        }
+        touched.append(connection)
+    }
+
+    // MARK: Connections
+
+    private func accept(_ now: Int64) {
+        while isAccepting {
+            let descriptor = stile_accept(state.listener)
+            if descriptor < 0 { return }
+            var user: UInt32 = .max
+            var process: Int32 = 0
+            let isKnown = unsafe stile_peer_user(descriptor, &user, &process) == 0
+            let connection = Connection(descriptor, user: user, now: now)
+            let count = state.connections.wrappingAdd(1, ordering: .relaxed).newValue
+            connections[descriptor] = connection
+            connection.interest = stile_readable
+            _ = stile_epoll_add(epoll, descriptor, stile_readable, UInt64(descriptor))
+            if count > state.configuration.maxConnections {
+                refuse(
+                    connection,
+                    ProtocolError(
+                        .tooManyConnections,
+                        "\(state.configuration.maxConnections) connections are open: reuse one, or raise --max-connections"))
+                touched.append(connection)
+            } else if !isKnown {
+                refuse(connection, ProtocolError(.notAllowed, "the kernel does not say who is asking"))
+                touched.append(connection)
+            }
+        }
+    }
+
+    private func drop(_ connection: Connection) {
+        guard connections.removeValue(forKey: connection.descriptor) != nil else { return }
+        _ = stile_epoll_remove(epoll, connection.descriptor)
+        state.connections.wrappingSubtract(1, ordering: .relaxed)
+    }
+
+    /// Sends why, then closes.
+    private func refuse(_ connection: Connection, _ error: ProtocolError) {
+        connection.send(error.frame)
+        connection.isClosing = true
+    }
+
+    /// Closes clients that never said hello.
+    private func sweep(_ now: Int64) {
+        nextSweep = now + 1_000
+        for connection in connections.values
+        where connection.decider == nil && now - connection.openedAt > state.configuration.helloTimeout {
+            if !connection.isClosing {
+                refuse(connection, ProtocolError(.helloTimeout, "no hello within \(state.configuration.helloTimeout) ms"))
+            }
+            touched.append(connection)
+        }
+        finishWakeUp()
+    }
+
+    /// One write for each connection that was touched; snapshots are let go.
+    private func finishWakeUp() {
+        for connection in touched {
+            guard connection.flush(), !(connection.isClosing && connection.unsent == 0) else {
+                drop(connection)
+                continue
+            }
+            var interest: UInt32 = 0
+            if connection.unsent > 0 { interest |= stile_writable }
+            if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing { interest |= stile_readable }
+            if interest != connection.interest {
+                connection.interest = interest
+                _ = stile_epoll_change(epoll, connection.descriptor, interest, UInt64(connection.descriptor))
+            }
+        }
+        touched.removeAll(keepingCapacity: true)
+        for decider in deciders.values { decider.end() }
+    }
+
+    /// True when nothing is left to do.
+    private func drain(_ now: Int64) -> Bool {
+        if isAccepting {
+            isAccepting = false
+            _ = stile_epoll_remove(epoll, state.listener)
+            stopDeadline = now + state.configuration.drainTimeout
+            // What clients have sent before is answered; then they are closed.
+            for connection in connections.values {
+                if connection.read() == .some { serve(connection, now) }
+                connection.isClosing = true
+                touched.append(connection)
+            }
+            finishWakeUp()
+        }
+        return connections.isEmpty || now >= stopDeadline
+    }
+
+    // MARK: Frames
+
+    private func serve(_ connection: Connection, _ now: Int64) {
+        do throws(ProtocolError) {
+            var failure: ProtocolError?
+            try connection.forEachFrame { frame in
+                do throws(ProtocolError) {
+                    try handle(frame, connection, now)
+                } catch {
+                    failure = error
+                    return false
+                }
+                return connection.unsent < state.configuration.maxUnsentBytes
+            }
+            if let failure { throw failure }
+        } catch {
+            refuse(connection, error)
+        }
+    }
+
+    private func handle(_ frame: CBORReader, _ connection: Connection, _ now: Int64) throws(ProtocolError) {
+        let head: FrameHead
+        do throws(CBORError) {
+            var reader = frame
+            head = try FrameHead(&reader)
+        } catch {
+            throw ProtocolError(.malformedFrame, "\(error): send deterministic CBOR as grammar/decision.cddl says")
+        }
+        guard let kind = FrameKind(rawValue: head.kind), kind != .error else {
+            throw ProtocolError(.unknownFrame, "no frame of kind \(head.kind)")
+        }
+        if kind == .hello { return try hello(head, frame, connection) }
+        guard let decider = connection.decider else {
+            throw ProtocolError(.helloExpected, "the first frame must be a hello that names the tenant")
+        }
+        decider.begin(now: now)
+        if decider.wantsRefresh { ring() }
+        switch kind {
+        case .question: decider.answer(head, frame, &connection.output)
+        case .batch: try decider.answerBatch(head, frame, &connection.output)
+        case .status: connection.send(decider.status().frame(id: head.id))
+        case .hello, .error: break
+        }
+    }
+
+    private func ring() {
+        var one: UInt64 = 1
+        _ = unsafe write(state.controlBell, &one, 8)
+    }
+
+    private func hello(_ head: FrameHead, _ frame: CBORReader, _ connection: Connection) throws(ProtocolError) {
+        guard connection.decider == nil else {
+            throw ProtocolError(.unknownFrame, "a second hello: open another connection for another tenant")
+        }
+        guard head.version == ProtocolLimits.version else {
+            throw ProtocolError(
+                .versionUnsupported, "version \(head.version) is not spoken here: use \(ProtocolLimits.version)")
+        }
+        let tenant = unsafe String(decoding: frame.slice(head.tenant), as: UTF8.self)
+        let decider = try self.decider(for: tenant)
+        guard let state = state.board.state(of: tenant), isAllowed(connection.user, state) else {
+            throw ProtocolError(
+                .notAllowed,
+                "user \(connection.user) may not ask about tenant \"\(tenant)\": allow it with `stile tenant allow`")
+        }
+        connection.decider = decider
+        connection.send(
+            Welcome(tenant: tenant, policyVersion: state.compiled?.version ?? 0, software: "stiled \(DecisionServer.version)")
+                .frame)
+    }
+
+    /// The tenant's allow list; root and the daemon's own user always may.
+    private func isAllowed(_ user: UInt32, _ state: TenantState) -> Bool {
+        user == 0 || user == geteuid() || state.allowedUsers.contains(user)
+    }
+
+    private func decider(for tenant: String) throws(ProtocolError) -> TenantDecider {
+        do {
+            _ = try state.board.load(tenant)
+            if let decider = deciders[tenant] { return decider }
+            let decider = try TenantDecider(tenant, board: state.board)
+            deciders[tenant] = decider
+            return decider
+        } catch {
+            ServerLog.write(.warning, "hello for tenant \"\(tenant.prefix(64))\": \(error)")
+            throw ProtocolError(.tenantUnknown, "no tenant \"\(tenant.prefix(64))\" is served here")
+        }
+    }
+}

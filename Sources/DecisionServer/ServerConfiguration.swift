@@ -1,0 +1,53 @@
+// What a server is told at its start, and why it could not start.
+
+package import AttributeStore
+
+/// The settings of `stiled`.
+package struct ServerConfiguration: Sendable {
+    package var store: Store
+    /// Path of the decision socket; ignored when systemd hands one over.
+    package var socketPath: String
+    /// Permission bits of the socket's file.
+    package var socketMode: UInt32 = 0o660
+    /// Reactor threads.
+    package var reactors = 1
+    /// Connections of all reactors together.
+    package var maxConnections = 1_024
+    /// Unsent answer bytes of a connection at which its questions wait.
+    package var maxUnsentBytes = 4 << 20
+    /// Milliseconds in which a client must say hello.
+    package var helloTimeout: Int64 = 5_000
+    /// Milliseconds that a stopping server gives its clients to take their answers.
+    package var drainTimeout: Int64 = 5_000
+    /// Microseconds of polling before a thread sleeps; 0 sleeps at once.
+    package var spin: UInt64 = 0
+    /// Processor for the first reactor; -1 for any.
+    package var pin = -1
+
+    package init(store: Store, socketPath: String) {
+        self.store = store
+        self.socketPath = socketPath
+    }
+}
+
+/// Why the server did not start.
+package struct ServerError: Error, Sendable, CustomStringConvertible {
+    /// The kinds.
+    package enum Code: Sendable {
+        /// The socket could not be made.
+        case socket
+        /// The store could not be opened.
+        case store
+        /// The system refused something else.
+        case system
+    }
+
+    package var code: Code
+    /// What, where and how to mend it.
+    package var description: String
+
+    package init(_ code: Code, _ description: String) {
+        self.code = code
+        self.description = description
+    }
+}
