@@ -24,7 +24,6 @@ let package = Package(
     products: [
         .executable(name: "stiled", targets: ["stiled"]),
         .executable(name: "stile", targets: ["stile"]),
-        .library(name: "StileClient", targets: ["StileClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")

@@ -121,7 +121,9 @@ enum AnswerWriter {
         output.array(1)
         var properties: [CBORPair] = []
         // The profile wants one acr value; where no issuer's is known, the level's own name says it.
-        if let acr = stepUp.acrValues.first ?? stepUp.level { properties.append(CBORPair(.text("acr_value"), .text(acr))) }
+        if let acr = stepUp.acrValues.first ?? stepUp.level {
+            properties.append(CBORPair(.text("acr_value"), .text(acr)))
+        }
         if !stepUp.methods.isEmpty {
             properties.append(CBORPair(.text("amr_values"), .array(stepUp.methods.map { .text($0) })))
         }
@@ -155,9 +157,11 @@ enum AnswerWriter {
         case .rules: return CauseReference(code: "rules", attribute: nil, message: "rules decided")
         case .subjectInactive:
             return CauseReference(code: "subject_inactive", attribute: nil, message: "the subject is deactivated")
-        case .sessionEnded: return CauseReference(code: "session_ended", attribute: nil, message: "the session has ended")
+        case .sessionEnded:
+            return CauseReference(code: "session_ended", attribute: nil, message: "the session has ended")
         case .unknownSubject:
-            return CauseReference(code: "unknown_subject", attribute: nil, message: "the store has no such subject: provision it")
+            return CauseReference(
+                code: "unknown_subject", attribute: nil, message: "the store has no such subject: provision it")
         case .actionNotDefined:
             return CauseReference(
                 code: "action_not_defined", attribute: nil,
@@ -181,6 +185,7 @@ enum AnswerWriter {
         let isMissing = verdict.cause == .attributeMissing
         return CauseReference(
             code: isMissing ? "attribute_missing" : "attribute_malformed", attribute: attribute,
-            message: "\(attribute ?? "an attribute") \(isMissing ? "is missing" : "has the wrong type"): send a \(type)")
+            message: "\(attribute ?? "an attribute") \(isMissing ? "is missing" : "has the wrong type"): send a \(type)"
+        )
     }
 }

@@ -99,7 +99,8 @@ package final class PolicyBoard: Sendable {
             candidate -= 1
         }
         if let firstFailure {
-            let fallback = state.compiled.map { "version \($0.version) still decides" } ?? "nothing decides: every answer is deny"
+            let fallback =
+                state.compiled.map { "version \($0.version) still decides" } ?? "nothing decides: every answer is deny"
             state.message = "\(fallback); \(firstFailure)"
         } else {
             state.message = "ready"

@@ -70,8 +70,12 @@ extension Entity {
         guard let value, value.object != nil else {
             throw RequestError(path: path, message: "an object with type and id is needed")
         }
-        guard let type = value["type"]?.string else { throw RequestError(path: "\(path).type", message: "a string is needed") }
-        guard let id = value["id"]?.string else { throw RequestError(path: "\(path).id", message: "a string is needed") }
+        guard let type = value["type"]?.string else {
+            throw RequestError(path: "\(path).type", message: "a string is needed")
+        }
+        guard let id = value["id"]?.string else {
+            throw RequestError(path: "\(path).id", message: "a string is needed")
+        }
         self.init(type: type, id: id, properties: try Self.properties(value, path))
     }
 
@@ -89,7 +93,9 @@ extension ActionName {
         guard let value, value.object != nil else {
             throw RequestError(path: "action", message: "an object with a name is needed")
         }
-        guard let name = value["name"]?.string else { throw RequestError(path: "action.name", message: "a string is needed") }
+        guard let name = value["name"]?.string else {
+            throw RequestError(path: "action.name", message: "a string is needed")
+        }
         self.init(name: name, properties: try Entity.properties(value, "action"))
     }
 }
@@ -105,7 +111,9 @@ struct ExactNumber {
         var rest = Substring(text)
         if let mark = rest.firstIndex(where: { $0 == "e" || $0 == "E" }) {
             let power = rest[rest.index(after: mark)...]
-            guard let value = Int64(power.hasPrefix("+") ? power.dropFirst() : power), abs(value) < 1000 else { return nil }
+            guard let value = Int64(power.hasPrefix("+") ? power.dropFirst() : power), abs(value) < 1000 else {
+                return nil
+            }
             exponent = value
             rest = rest[..<mark]
         }

@@ -63,7 +63,8 @@ package struct Question: Sendable, Hashable {
     /// The frame, without its length.
     package func frame(id: UInt64) -> [UInt8] {
         CBORValue.map(
-            [CBORPair(.unsigned(0), .unsigned(FrameKind.question.rawValue)), CBORPair(.unsigned(1), .unsigned(id))] + fields
+            [CBORPair(.unsigned(0), .unsigned(FrameKind.question.rawValue)), CBORPair(.unsigned(1), .unsigned(id))]
+                + fields
         ).encoded
     }
 }

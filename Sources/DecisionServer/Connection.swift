@@ -70,7 +70,9 @@ final class Connection {
         unsafe input.withUnsafeBytes { buffer in
             while available - offset >= ProtocolLimits.prefixBytes {
                 var length = 0
-                for index in 0..<ProtocolLimits.prefixBytes { length = length << 8 | Int(unsafe buffer[offset + index]) }
+                for index in 0..<ProtocolLimits.prefixBytes {
+                    length = length << 8 | Int(unsafe buffer[offset + index])
+                }
                 guard length <= ProtocolLimits.maxFrameBytes else {
                     tooLarge = length
                     return
@@ -94,7 +96,8 @@ final class Connection {
         if let tooLarge {
             throw ProtocolError(
                 .frameTooLarge,
-                "a frame of \(tooLarge) bytes, above \(ProtocolLimits.maxFrameBytes): send the questions in several batches")
+                "a frame of \(tooLarge) bytes, above \(ProtocolLimits.maxFrameBytes): send the questions in several batches"
+            )
         }
     }
 

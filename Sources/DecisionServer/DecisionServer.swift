@@ -35,7 +35,8 @@ package final class DecisionServer {
         let state = ServerState(configuration, board: board, listener: listener, controlBell: controlBell)
         let bells = try startReactors(state)
         let place = path ?? "the socket handed over"
-        ServerLog.write(.notice, "listening on \(place), \(configuration.reactors) reactors, store \(configuration.store.path)")
+        ServerLog.write(
+            .notice, "listening on \(place), \(configuration.reactors) reactors, store \(configuration.store.path)")
         Systemd.notify("READY=1")
         tellStatus(force: true)
         watch(control, signals, controlBell)
@@ -88,7 +89,8 @@ package final class DecisionServer {
             descriptor = unsafe stile_listen_unix(path, 1_024)
         }
         guard descriptor >= 0 else {
-            throw ServerError(.socket, "cannot listen on \(path): \(Self.reason). Check that the folder exists and is yours")
+            throw ServerError(
+                .socket, "cannot listen on \(path): \(Self.reason). Check that the folder exists and is yours")
         }
         guard unsafe chmod(path, mode_t(configuration.socketMode)) == 0 else {
             throw ServerError(.socket, "cannot set the permissions of \(path): \(Self.reason)")
@@ -105,7 +107,9 @@ package final class DecisionServer {
             let pin = configuration.pin >= 0 ? configuration.pin + index : -1
             state.runningReactors.wrappingAdd(1, ordering: .relaxed)
             let started = Thread.start {
-                if pin >= 0, stile_pin(Int32(pin)) != 0 { ServerLog.write(.warning, "processor \(pin) cannot be pinned") }
+                if pin >= 0, stile_pin(Int32(pin)) != 0 {
+                    ServerLog.write(.warning, "processor \(pin) cannot be pinned")
+                }
                 do throws(ServerError) {
                     try Reactor(state, bell: bell).run()
                 } catch {

@@ -140,7 +140,8 @@ final class Reactor {
                     connection,
                     ProtocolError(
                         .tooManyConnections,
-                        "\(state.configuration.maxConnections) connections are open: reuse one, or raise --max-connections"))
+                        "\(state.configuration.maxConnections) connections are open: reuse one, or raise --max-connections"
+                    ))
                 touched.append(connection)
             } else if !isKnown {
                 refuse(connection, ProtocolError(.notAllowed, "the kernel does not say who is asking"))
@@ -167,7 +168,8 @@ final class Reactor {
         for connection in connections.values
         where connection.decider == nil && now - connection.openedAt > state.configuration.helloTimeout {
             if !connection.isClosing {
-                refuse(connection, ProtocolError(.helloTimeout, "no hello within \(state.configuration.helloTimeout) ms"))
+                refuse(
+                    connection, ProtocolError(.helloTimeout, "no hello within \(state.configuration.helloTimeout) ms"))
             }
             touched.append(connection)
         }
@@ -183,7 +185,9 @@ final class Reactor {
             }
             var interest: UInt32 = 0
             if connection.unsent > 0 { interest |= stile_writable }
-            if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing { interest |= stile_readable }
+            if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing {
+                interest |= stile_readable
+            }
             if interest != connection.interest {
                 connection.interest = interest
                 _ = stile_epoll_change(epoll, connection.descriptor, interest, UInt64(connection.descriptor))
@@ -277,8 +281,11 @@ final class Reactor {
         }
         connection.decider = decider
         connection.send(
-            Welcome(tenant: tenant, policyVersion: state.compiled?.version ?? 0, software: "stiled \(DecisionServer.version)")
-                .frame)
+            Welcome(
+                tenant: tenant, policyVersion: state.compiled?.version ?? 0,
+                software: "stiled \(DecisionServer.version)"
+            )
+            .frame)
     }
 
     /// The tenant's allow list; root and the daemon's own user always may.

@@ -1,0 +1,182 @@
+// What an author of policies uses: check, fmt, test, explain.
+
+import ArgumentParser
+import DecisionEngine
+import DecisionPath
+import PolicyLanguage
+import StrictJSON
+
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Check a tenant's catalog and policies; say everything that is wrong at once.")
+
+    @Argument(help: "A tenant's folder, or its files (the catalog among them).")
+    var paths: [String]
+
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let files = try Files.policies(paths)
+        let result = checkPolicies(files)
+        var diagnostics = result.diagnostics
+        var size = 0
+        if let policies = result.policies {
+            do throws(CompileError) {
+                size = try compile(policies).sizeInBytes
+            } catch {
+                diagnostics.append(Diagnostic(.tooLarge, error.message, at: .none))
+            }
+        }
+        if output.json {
+            for diagnostic in diagnostics { print(Self.json(diagnostic, files).compact) }
+        } else {
+            Terminal.write(DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(diagnostics))
+            if let policies = result.policies {
+                print(
+                    "\(policies.rules.count) rules, \(policies.roles.count) roles, \(policies.tests.count) tests; "
+                        + "compiled to \(size) bytes")
+            }
+        }
+        if diagnostics.contains(where: { $0.severity == .error }) { throw Exit.findings }
+    }
+
+    static func json(_ diagnostic: Diagnostic, _ files: [SourceFile]) -> JSONValue {
+        let index = Int(diagnostic.range.file)
+        var members = [
+            JSONMember("code", .string(diagnostic.code.rawValue)),
+            JSONMember("severity", .string(diagnostic.severity.rawValue)),
+            JSONMember("message", .string(diagnostic.message)),
+        ]
+        if files.indices.contains(index) {
+            members += [
+                JSONMember("file", .string(files[index].name)), JSONMember("line", .integer(diagnostic.range.line)),
+                JSONMember("column", .integer(diagnostic.range.column)),
+                JSONMember("start", .integer(diagnostic.range.start)),
+                JSONMember("end", .integer(diagnostic.range.end)),
+            ]
+        }
+        if let help = diagnostic.help { members.append(JSONMember("help", .string(help))) }
+        return .object(members)
+    }
+}
+
+struct FormatCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fmt", abstract: "Write policy files in the one canonical layout; comments stay.")
+
+    @Argument(help: "Files or folders.")
+    var paths: [String]
+
+    @Flag(help: "Change nothing; exit 1 when a file would change.")
+    var check = false
+
+    func run() throws {
+        var wouldChange = false
+        for path in paths {
+            let names =
+                Files.isDirectory(path)
+                ? Files.list(path).filter { $0.hasSuffix(".stile") }.map { "\(path)/\($0)" } : [path]
+            for name in names {
+                let file = SourceFile(name: name, text: try Files.text(name))
+                let formatted: String
+                do throws(FormatError) {
+                    formatted = try format(file)
+                } catch {
+                    Terminal.write(DiagnosticRenderer(files: [file], usesColor: false).render(error.diagnostics), to: 2)
+                    throw Exit.data
+                }
+                if formatted == file.text { continue }
+                wouldChange = true
+                print(name)
+                if !check { try Files.write(formatted, to: name) }
+            }
+        }
+        if check && wouldChange { throw Exit.findings }
+    }
+}
+
+struct TestCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "test", abstract: "Run the tests that stand in policy files, and say which rules no test reaches.")
+
+    @Argument(help: "A tenant's folder, or its files.")
+    var paths: [String]
+
+    @Option(name: .customLong("min-coverage"), help: "Fail when fewer per cent of the rules match in any test.")
+    var minCoverage = 0
+
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let files = try Files.policies(paths)
+        let program = try compiled(files)
+        let (results, covered) = PolicyTestRunner(program).run(now: Terminal.nowMilliseconds)
+        let rules = program.policies.rules
+        let percent = rules.isEmpty ? 100 : covered.count * 100 / rules.count
+        for result in results { tell(result, files) }
+        let failed = results.filter { !$0.passed }.count
+        if output.json {
+            print(
+                JSONValue.object([
+                    "passed": .integer(results.count - failed), "failed": .integer(failed),
+                    "rule_coverage": .integer(percent),
+                    "uncovered": .array(rules.indices.filter { !covered.contains($0) }.map { .string(rules[$0].name) }),
+                ]).compact)
+        } else {
+            for index in rules.indices where !covered.contains(index) { print("  not reached: \(rules[index].name)") }
+            print(
+                "\(results.count - failed) passed, \(failed) failed; \(covered.count) of \(rules.count) rules reached (\(percent) %)"
+            )
+        }
+        if failed > 0 || percent < minCoverage { throw Exit.findings }
+    }
+
+    private func tell(_ result: PolicyTestResult, _ files: [SourceFile]) {
+        let index = Int(result.test.range.file)
+        let place = files.indices.contains(index) ? "\(files[index].name):\(result.test.range.line)" : ""
+        if output.json {
+            print(
+                JSONValue.object([
+                    "test": .string(result.test.name), "place": .string(place), "passed": .bool(result.passed),
+                    "found": .string(result.found),
+                ]).compact)
+            return
+        }
+        let mark = result.passed ? Terminal.paint("ok  ", "32") : Terminal.paint("FAIL", "1;31")
+        print("\(mark) \(result.test.name)" + (result.passed ? "" : "\n     \(place): found \(result.found)"))
+    }
+}
+
+struct ExplainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain", abstract: "Say at length what a diagnostic's code means.")
+
+    @Argument(help: "A code such as E0303; without one, all codes are listed.")
+    var code: String?
+
+    func run() throws {
+        guard let code else {
+            for code in DiagnosticCode.allCases { print("\(code.rawValue)  \(code.title)") }
+            return
+        }
+        guard let known = DiagnosticCode(rawValue: code.uppercased()) else {
+            throw Terminal.failure("no code \(code): `stile explain` lists them", ExitCode(64))
+        }
+        print("\(known.rawValue): \(known.title)\n\n\(known.explanation)")
+    }
+}
+
+/// Checks and compiles, or writes what is wrong and ends.
+func compiled(_ files: [SourceFile]) throws(ExitCode) -> Program {
+    let result = checkPolicies(files)
+    guard let policies = result.policies else {
+        let errors = result.diagnostics.filter { $0.severity == .error }
+        Terminal.write(DiagnosticRenderer(files: files, usesColor: false).render(errors), to: 2)
+        throw Exit.data
+    }
+    do throws(CompileError) {
+        return try compile(policies)
+    } catch {
+        throw Terminal.failure(error.description, Exit.data)
+    }
+}
