@@ -9,7 +9,8 @@ SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
 PACKAGES := liblmdb-dev libsystemd-dev pkg-config
 
-RELEASE := $(SWIFT) build -c release --product
+# The programs carry the Swift runtime inside, so that each installs as one file.
+RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
 
 .PHONY: help prepare build test lint prove demo bench install clean
 

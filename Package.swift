@@ -14,11 +14,6 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
     ] + (Context.environment["STILE_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
-/// The daemon and the tools carry the Swift runtime inside, so that each installs as one file.
-let selfContained: [LinkerSetting] = [
-    .unsafeFlags(["-static-stdlib"], .when(platforms: [.linux], configuration: .release))
-]
-
 let package = Package(
     name: "stile",
     products: [
@@ -67,7 +62,7 @@ let package = Package(
             dependencies: [
                 "DecisionServer", "AttributeStore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict, linkerSettings: selfContained),
+            swiftSettings: strict),
         .executableTarget(
             name: "stile",
             dependencies: [
@@ -75,7 +70,7 @@ let package = Package(
                 "DecisionPath", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict, linkerSettings: selfContained),
+            swiftSettings: strict),
 
         // Tests.
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: strict),

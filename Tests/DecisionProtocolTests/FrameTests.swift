@@ -1,0 +1,75 @@
+// Frames of the decision socket: what goes out comes back, and the server's walk sees what the client wrote.
+
+import CBOR
+import DecisionProtocol
+import StrictJSON
+import Testing
+
+@Suite("frames")
+struct FrameTests {
+    private func question() throws -> Question {
+        let text = #"{"subject":{"type":"user","id":"ada","properties":{"level":3}},"action":{"name":"read"},"#
+            + #""resource":{"type":"payrun","id":"p1","properties":{"total":12.50,"tags":["a"]}},"#
+            + #""context":{"ip":"10.0.0.1","ignored":null},"session":"s1"}"#
+        return try Question(json: try JSONValue.parse(text))
+    }
+
+    @Test("JSON keeps exact numbers and drops nulls")
+    func json() throws {
+        let question = try question()
+        #expect(question.resource?.properties.first?.value == .decimal(mantissa: 125, exponent: -1))
+        #expect(question.context?.map { $0.key.text } == ["ip"])
+        #expect(question.session == "s1")
+    }
+
+    @Test("a request without a subject's id names the member")
+    func missing() throws {
+        let json = try JSONValue.parse(#"{"subject":{"type":"user"},"action":{"name":"a"},"resource":{"type":"t","id":"1"}}"#)
+        let error = #expect(throws: RequestError.self) { try Question(json: json) }
+        #expect(error?.path == "subject.id")
+    }
+
+    @Test("the server's walk finds every part of a question")
+    func cursor() throws {
+        let bytes = try question().frame(id: 7)
+        let found = unsafe bytes.withUnsafeBytes { buffer -> [String] in
+            var reader = unsafe CBORReader(buffer)
+            guard let head = try? FrameHead(&reader) else { return [] }
+            let parts = [
+                head.question.subject.type, head.question.subject.id, head.question.action.type, head.question.resource.id,
+                head.question.session,
+            ]
+            return ["\(head.id)"] + parts.map { unsafe String(decoding: reader.slice($0), as: UTF8.self) }
+        }
+        #expect(found == ["7", "user", "ada", "read", "p1", "s1"])
+    }
+
+    @Test("an item's keys replace the defaults whole")
+    func defaults() {
+        var defaults = QuestionRanges()
+        defaults.subject.isGiven = true
+        defaults.subject.id = 3..<6
+        var item = QuestionRanges()
+        item.resource.isGiven = true
+        item.resource.id = 9..<12
+        let filled = item.filled(from: defaults)
+        #expect(filled.subject.id == 3..<6)
+        #expect(filled.resource.id == 9..<12)
+        #expect(!filled.action.isGiven)
+    }
+
+    @Test("an answer that says permit without being permitted is none")
+    func inconsistent() {
+        let value = CBORValue.record([0: .unsigned(1), 1: .unsigned(1), 2: .unsigned(0), 3: .unsigned(4)])
+        #expect(Answer(value) == nil)
+    }
+
+    @Test("every protocol error comes back by its code", arguments: ProtocolError.Code.allCases)
+    func errors(code: ProtocolError.Code) {
+        guard case .error(let error) = ServerFrame(ProtocolError(code, "mend it").frame) else {
+            Issue.record("no error frame")
+            return
+        }
+        #expect(error == ProtocolError(code, "mend it"))
+    }
+}
