@@ -57,6 +57,33 @@ struct WhyCommand: ParsableCommand {
     func run() throws { try Asking(options, explain: true).run() }
 }
 
+struct EncodeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "encode", abstract: "Turn requests (JSON Lines) into the frames of the decision socket.",
+        discussion: "The first frame is the hello for the tenant; then one question a line. For load generators.")
+
+    @Option(help: "The tenant's id.")
+    var tenant: String
+
+    func run() throws {
+        var bytes = Framing.prefixed(Hello(tenant: tenant).frame)
+        var id: UInt64 = 0
+        while let line = readLine() {
+            id += 1
+            do {
+                bytes += Framing.prefixed(try Question(json: try JSONValue.parse(line)).frame(id: id))
+            } catch {
+                throw Terminal.failure("line \(id): \(error)", Exit.data)
+            }
+            if bytes.count > 1 << 20 {
+                Terminal.write(bytes)
+                bytes.removeAll(keepingCapacity: true)
+            }
+        }
+        Terminal.write(bytes)
+    }
+}
+
 /// One run of `ask` or `why`.
 private struct Asking {
     let options: AskOptions

@@ -31,13 +31,15 @@ enum Terminal {
         return code
     }
 
-    static func write(_ text: String, to descriptor: Int32 = 1) {
-        var text = text
-        text.withUTF8 { buffer in
+    static func write(_ text: String, to descriptor: Int32 = 1) { write(Array(text.utf8), to: descriptor) }
+
+    static func write(_ bytes: [UInt8], to descriptor: Int32 = 1) {
+        unsafe bytes.withUnsafeBytes { buffer in
             var sent = 0
             while sent < buffer.count {
+                let start = sent
                 let count = unsafe Glibc.write(
-                    descriptor, buffer.baseAddress.map { unsafe $0 + sent }, buffer.count - sent)
+                    descriptor, buffer.baseAddress.map { unsafe $0 + start }, buffer.count - start)
                 if count <= 0 { return }
                 sent += count
             }
