@@ -30,11 +30,33 @@ build: prepare ## Build stiled and stile in release
 	$(RELEASE) stiled
 	$(RELEASE) stile
 
+demo: build ## See it at work: questions, live changes, latency beside the floor
+	@bash benchmarks/demo.sh .build/release
+
+bench: build ## Measure the floor and Stile in one run; writes benchmarks/results/latest.json
+	@bash benchmarks/run.sh .build/release
+
+install: build ## Install programs, units and completions (PREFIX, DESTDIR)
+	install -D -m 0755 .build/release/stile $(DESTDIR)$(PREFIX)/bin/stile
+	install -D -m 0755 .build/release/stiled $(DESTDIR)$(PREFIX)/bin/stiled
+	install -D -m 0644 systemd/stiled.service $(DESTDIR)$(PREFIX)/lib/systemd/system/stiled.service
+	install -D -m 0644 systemd/stiled.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/stiled.socket
+	install -D -m 0644 systemd/stile.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/stile.conf
+	install -D -m 0644 systemd/stile.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/stile.conf
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	.build/release/stile --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stile
+
+prove: build ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
+	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
+	TRIALS=10000 KILLS=200 FRAMES=1000000 bash Tests/BlackBox/prove.sh .build/release
+
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests
 
 test: prepare ## Run all tests
 	$(SWIFT) build --build-tests
+	bash Tests/BlackBox/cli.sh .build/debug
+	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	$(SWIFT) test --skip-build
 
 clean: ## Remove what the build made

@@ -77,16 +77,18 @@ package struct RecordBuilder: ~Copyable {
     /// Starts a record with this many empty slots (at most 65,535).
     package mutating func reset(slots: Int, flags: UInt8 = 0) {
         let slots = min(slots, Int(UInt16.max))
+        let size = RecordLayout.headerSize + slots * RecordLayout.slotSize
         bytes.removeAll(keepingCapacity: true)
-        bytes.append(RecordLayout.plain)
-        bytes.append(flags)
-        append16(UInt16(slots))
-        append32(0)
-        append32(0)
-        append32(0)
-        for _ in 0..<slots {
-            append64(0)
-            append64(UInt64(bitPattern: RecordLayout.absent))
+        bytes.append(contentsOf: repeatElement(0, count: size))
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            unsafe buffer.storeBytes(of: RecordLayout.plain, toByteOffset: 0, as: UInt8.self)
+            unsafe buffer.storeBytes(of: flags, toByteOffset: 1, as: UInt8.self)
+            unsafe buffer.storeBytes(of: UInt16(slots).littleEndian, toByteOffset: 2, as: UInt16.self)
+            for slot in 0..<slots {
+                let offset = RecordLayout.headerSize + slot * RecordLayout.slotSize + 8
+                unsafe buffer.storeBytes(
+                    of: UInt64(bitPattern: RecordLayout.absent).littleEndian, toByteOffset: offset, as: UInt64.self)
+            }
         }
     }
 
@@ -193,11 +195,6 @@ package struct RecordBuilder: ~Copyable {
             value |= UInt64(bytes[offset + index]) << UInt64(8 * index)
         }
         return value
-    }
-
-    private mutating func append16(_ value: UInt16) {
-        bytes.append(UInt8(truncatingIfNeeded: value))
-        bytes.append(UInt8(truncatingIfNeeded: value >> 8))
     }
 
     private mutating func append32(_ value: UInt32) {

@@ -41,6 +41,8 @@ final class Reactor {
     private var touched: [Connection] = []
     private var events = [stile_event](repeating: stile_event(), count: 256)
     private var isAccepting = true
+    /// Connections that have not said hello.
+    private var strangers = 0
     private var stopDeadline = Int64.max
     private var nextSweep: Int64 = 0
     private var lastWork: UInt64 = 0
@@ -85,7 +87,8 @@ final class Reactor {
                 if stile_monotonic_us() &- now > spin { break }
             }
         }
-        let count = poll(state.isStopping.load(ordering: .relaxed) ? 20 : 1_000)
+        // A timeout costs a timer in the kernel at each wait, so there is one only while somebody owes a hello.
+        let count = poll(state.isStopping.load(ordering: .relaxed) ? 20 : strangers > 0 ? 1_000 : -1)
         if spin > 0, count > 0 { lastWork = stile_monotonic_us() }
         return count
     }
@@ -133,6 +136,7 @@ final class Reactor {
             let connection = Connection(descriptor, user: user, now: now)
             let count = state.connections.wrappingAdd(1, ordering: .relaxed).newValue
             connections[descriptor] = connection
+            strangers += 1
             connection.interest = stile_readable
             _ = stile_epoll_add(epoll, descriptor, stile_readable, UInt64(descriptor))
             if count > state.configuration.maxConnections {
@@ -152,6 +156,7 @@ final class Reactor {
 
     private func drop(_ connection: Connection) {
         guard connections.removeValue(forKey: connection.descriptor) != nil else { return }
+        if connection.decider == nil { strangers -= 1 }
         _ = stile_epoll_remove(epoll, connection.descriptor)
         state.connections.wrappingSubtract(1, ordering: .relaxed)
     }
@@ -280,6 +285,7 @@ final class Reactor {
                 "user \(connection.user) may not ask about tenant \"\(tenant)\": allow it with `stile tenant allow`")
         }
         connection.decider = decider
+        strangers -= 1
         connection.send(
             Welcome(
                 tenant: tenant, policyVersion: state.compiled?.version ?? 0,

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# The real programs from outside: examples, certification cases, clear refusals.
+#
+#   cli.sh BINARIES
+set -euo pipefail
+here=$(cd "$(dirname "$0")/../.." && pwd)
+binaries=$1
+work=$(mktemp -d)
+server=""
+finish() {
+  [ -z "$server" ] || { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true; }
+  chmod -R u+rwx "$work" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+passed=0
+stile() { "$binaries/stile" "$@"; }
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+ok() { passed=$((passed + 1)); }
+# refuses CODE TEXT COMMAND…: the command ends with the code and says the text.
+refuses() {
+  local code=$1 text=$2 status=0
+  shift 2
+  "$@" >"$work/out" 2>&1 </dev/null || status=$?
+  [ "$status" = "$code" ] || { cat "$work/out" >&2; fail "$* ended with $status, not $code"; }
+  grep -qF -- "$text" "$work/out" || { cat "$work/out" >&2; fail "$* does not say: $text"; }
+  ok
+}
+
+for tenant in "$here"/policies/*/; do
+  stile check "$tenant" >/dev/null || fail "check $tenant"
+  stile test --min-coverage 100 "$tenant" >/dev/null || fail "test $tenant"
+  stile fmt --check "$tenant" || fail "fmt $tenant"
+  ok
+done
+
+# AuthZEN's certification cases that ask one question, offline on the fixture tenant, in order.
+python=$(command -v python3 || true)
+if [ -n "$python" ]; then
+  "$python" - "$here/Tests/Fixtures/authzen-certification/cases.json" "$work" <<'PY'
+import json, sys
+cases = json.load(open(sys.argv[1]))["cases"]
+with open(sys.argv[2] + "/ask", "w") as ask, open(sys.argv[2] + "/expected", "w") as expected:
+    for case in cases:
+        payload = case.get("payload")
+        if case["status"] != [200] or not isinstance(payload, dict) or "search" in case["endpoint"]: continue
+        items = payload.get("evaluations") or [{}]
+        decisions = case.get("expected") or {}
+        decisions = [d["decision"] for d in decisions.get("evaluations", [])] or ([decisions["decision"]] if "decision" in decisions else [])
+        if len(decisions) != len(items): continue
+        for item, decision in zip(items, decisions):
+            request = {k: v for k, v in {**payload, **item}.items() if k not in ("evaluations", "options")}
+            if not all(k in request for k in ("subject", "action", "resource")): continue
+            ask.write(json.dumps(request) + "\n")
+            expected.write(json.dumps(decision) + "\n")
+PY
+  stile ask "$here/policies/authzen-certification" <"$work/ask" | sed 's/^{"decision":\([a-z]*\).*/\1/' >"$work/found"
+  # A batch whose second item has no resource is answered item by item over the socket, not here.
+  cmp "$work/expected" "$work/found" || fail "certification cases"
+  [ "$(wc -l <"$work/found")" -ge 18 ] || fail "only $(wc -l <"$work/found") certification questions"
+  ok
+fi
+
+store=$work/store
+stile tenant create acme --store "$store" >/dev/null
+refuses 65 "exists already" stile tenant create acme --store "$store"
+refuses 65 "no tenant id" stile tenant create Acme! --store "$store"
+refuses 66 "no tenant \"ghost\"; there are: acme" stile load --store "$store" --tenant ghost /dev/null
+refuses 66 "does not exist" stile load --store "$work/nowhere" --tenant acme /dev/null
+refuses 66 "cannot read" stile check "$work/missing.stile"
+refuses 64 "add --yes" stile tenant delete acme --store "$store"
+
+mkdir "$work/bad"
+cp "$here"/policies/ledger/*.stile "$work/bad"
+sed -i 's/user.department == "Finance"/user.departmint == "Finance"/' "$work/bad/payroll.stile"
+refuses 1 'did you mean `department`?' stile check "$work/bad"
+refuses 65 "nothing was stored" stile policy push "$work/bad" --store "$store" --tenant acme
+[ -z "$(stile policy list --store "$store" --tenant acme)" ] || fail "a bad push left a version"
+ok
+stile policy push "$here/policies/ledger" --store "$store" --tenant acme >/dev/null
+
+printf '%s\n' '{"device":{"id":"d1"}}' '{"signal":{"name":"user.risk","subject":{"type":"user","id":"a"},"value":"huge"}}' >"$work/lines"
+refuses 65 "lines:2" stile load --store "$store" --tenant acme "$work/lines"
+refuses 65 "enum(low < medium < high)" stile load --store "$store" --tenant acme "$work/lines"
+printf '%s\n' '{"device":{"id":"d1"}' >"$work/lines"
+refuses 65 "line 1, column" stile load --store "$store" --tenant acme "$work/lines"
+printf '%s\n' '{"resource":{"type":"payrun","id":"x","id":"y"}}' >"$work/lines"
+refuses 65 "stands twice" stile load --store "$store" --tenant acme "$work/lines"
+big=$(head -c 300 /dev/zero | tr '\0' x)
+printf '{"device":{"id":"%s"}}\n' "$big" >"$work/lines"
+refuses 65 "above 256" stile load --store "$store" --tenant acme "$work/lines"
+printf '%s\n' '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"id":"a","members":[{"value":"b","type":"Group"}]}' \
+  '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"id":"b","members":[{"value":"a","type":"Group"}]}' >"$work/lines"
+refuses 65 "already below it" stile load --store "$store" --tenant acme "$work/lines"
+stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree after refusals"
+ok
+
+# A full map: nothing of the batch is kept, what was there stays readable.
+stile tenant create tiny --store "$store" >/dev/null
+stile policy push "$here/policies/ledger" --store "$store" --tenant tiny >/dev/null
+for n in $(seq 1 5000); do printf '{"device":{"id":"device-%d","properties":{}}}\n' "$n"; done >"$work/lines"
+refuses 70 "larger --map-size" stile load --store "$store" --tenant tiny --map-size 1 --batch 5000 "$work/lines"
+stile verify --store "$store" --tenant tiny >/dev/null || fail "a full map broke the store"
+stile load --store "$store" --tenant tiny "$work/lines" >/dev/null || fail "a larger map does not help"
+ok
+
+refuses 73 "cannot listen" "$binaries/stiled" --store "$store" --socket "$work/no/such/folder.sock"
+refuses 66 "does not exist" "$binaries/stiled" --store "$work/nowhere" --socket "$work/s"
+refuses 69 "cannot connect" stile status --socket "$work/none.sock" --tenant acme
+
+# A daemon started through socket activation, with a notify socket of our own where systemd's tool is at hand.
+socket=$work/decision.sock
+if command -v systemd-socket-activate >/dev/null; then
+  systemd-socket-activate -l "$socket" --fdname=stiled "$binaries/stiled" --store "$store" --reactors 1 2>"$work/log" &
+else
+  "$binaries/stiled" --store "$store" --socket "$socket" --reactors 1 2>"$work/log" &
+fi
+server=$!
+for _ in $(seq 200); do [ -S "$socket" ] && break; sleep 0.05; done
+stile load --store "$store" --tenant acme "$here"/policies/ledger/data/*.jsonl >/dev/null
+question='{"subject":{"type":"user","id":"bob"},"action":{"name":"read"},"resource":{"type":"payrun","id":"p"},"session":"s-bob"}'
+stile ask --socket "$socket" --tenant acme "$question" | grep -q PERMIT || fail "no permit over the socket"
+ok
+refuses 69 "tenant_unknown" stile status --socket "$socket" --tenant ghost
+refuses 3 "unknown_subject" stile ask --json --socket "$socket" --tenant acme \
+  '{"subject":{"type":"user","id":"nobody"},"action":{"name":"read"},"resource":{"type":"payrun","id":"p"}}'
+refuses 3 "unknown_session" stile ask --json --socket "$socket" --tenant acme "${question/s-bob/s-none}"
+# A session that another subject opened proves nothing.
+refuses 3 "session_of_another" stile ask --json --socket "$socket" --tenant acme "${question//s-bob/s-ada}"
+# A version that decides, and back.
+stile policy push "$here/policies/ledger" --store "$store" --tenant acme --socket "$socket" | grep -q "version 2 decides" || fail "push"
+stile policy rollback 1 --store "$store" --tenant acme --socket "$socket" | grep -q "version 1 decides" || fail "rollback"
+ok
+kill "$server"
+wait "$server" || fail "the daemon did not stop in good order"
+server=""
+ok
+echo "$passed passed, 0 failed"
