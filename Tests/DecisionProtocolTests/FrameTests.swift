@@ -8,7 +8,8 @@ import Testing
 @Suite("frames")
 struct FrameTests {
     private func question() throws -> Question {
-        let text = #"{"subject":{"type":"user","id":"ada","properties":{"level":3}},"action":{"name":"read"},"#
+        let text =
+            #"{"subject":{"type":"user","id":"ada","properties":{"level":3}},"action":{"name":"read"},"#
             + #""resource":{"type":"payrun","id":"p1","properties":{"total":12.50,"tags":["a"]}},"#
             + #""context":{"ip":"10.0.0.1","ignored":null},"session":"s1"}"#
         return try Question(json: try JSONValue.parse(text))
@@ -24,7 +25,8 @@ struct FrameTests {
 
     @Test("a request without a subject's id names the member")
     func missing() throws {
-        let json = try JSONValue.parse(#"{"subject":{"type":"user"},"action":{"name":"a"},"resource":{"type":"t","id":"1"}}"#)
+        let json = try JSONValue.parse(
+            #"{"subject":{"type":"user"},"action":{"name":"a"},"resource":{"type":"t","id":"1"}}"#)
         let error = #expect(throws: RequestError.self) { try Question(json: json) }
         #expect(error?.path == "subject.id")
     }
@@ -36,7 +38,8 @@ struct FrameTests {
             var reader = unsafe CBORReader(buffer)
             guard let head = try? FrameHead(&reader) else { return [] }
             let parts = [
-                head.question.subject.type, head.question.subject.id, head.question.action.type, head.question.resource.id,
+                head.question.subject.type, head.question.subject.id, head.question.action.type,
+                head.question.resource.id,
                 head.question.session,
             ]
             return ["\(head.id)"] + parts.map { unsafe String(decoding: reader.slice($0), as: UTF8.self) }
