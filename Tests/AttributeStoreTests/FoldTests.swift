@@ -1,0 +1,240 @@
+// The change log and what it folds into.
+
+import AttributeStore
+import DecisionEngine
+import PolicyLanguage
+import StrictJSON
+import Testing
+
+@Suite("fold", .serialized)
+struct FoldTests {
+    @Test("a user's document becomes a view in the catalog's order, with its groups ascending")
+    func view() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append(
+            [
+                group("g2", "Later", ["ada"]), group("g1", "Staff", ["ada"]),
+                try user("ada", #"{"department":"Finance","level":3,"emails":[{"value":"a@x"},{"value":"b@x"}]}"#),
+            ], time: 1)
+        let found = try temporary.view("user", "ada") { view in
+            (
+                view.isWellFormed, view.string(view.payload(0))?.text, view.payload(1), view.setCount(view.payload(2)),
+                view.groupCount, [view.group(0), view.group(1)], view.validUntil(3)
+            )
+        }
+        #expect(found.0)
+        #expect(found.1 == "Finance")
+        #expect(found.2 == 3)
+        #expect(found.3 == 2)
+        #expect(found.4 == 2)
+        #expect(found.5 == [1, 2])
+        #expect(found.6 == RecordLayout.absent)
+    }
+
+    @Test("deprovisioning marks the view, and a stray attribute does not stop it")
+    func deprovisioned() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append([try user("ada", #"{"level":9}"#, active: false)], time: 1)
+        #expect(try temporary.view("user", "ada") { $0.isInactive })
+    }
+
+    @Test("a value that does not fit is refused by name, and nothing of its batch is kept")
+    func refused() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        let batch = [try user("good"), try user("bad", #"{"level":9}"#)]
+        let error = refusal(&writer, batch)
+        #expect(error?.code == .valueInvalid)
+        #expect(error?.changeIndex == 1)
+        #expect(error?.message.contains("\"level\" needs 0...5, found 9") == true)
+        #expect(try temporary.view("user", "good") { $0.isEmpty })
+        #expect(try temporary.differences() == [])
+    }
+
+    @Test("a signal ends when its lifetime does, and an older one does not take its place")
+    func signals() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        func risk(_ value: String, at: Int64) -> Change {
+            .signal(type: "user", id: "ada", name: "risk", value: .string(value), at: at, expires: nil)
+        }
+        try writer.append([try user("ada"), risk("HIGH", at: 1_000), risk("low", at: 500)], time: 1)
+        let (value, end) = try temporary.view("user", "ada") { ($0.payload(3), $0.validUntil(3)) }
+        #expect(value == 2)
+        #expect(end == 1_000 + 3_600_000)
+        #expect(refusal(&writer, [risk("huge", at: 2_000)])?.code == .valueInvalid)
+    }
+
+    @Test("an unknown acr proves nothing; a known one proves its level and those below")
+    func sessions() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        func session(_ id: String, _ acr: String) throws -> Change {
+            .putSession(
+                id: id,
+                document: try JSONValue.parse(
+                    #"{"subject":{"type":"user","id":"ada"},"issuer":"https://idp","acr":"\#(acr)","amr":["pwd","new"],"auth_time":5}"#
+                ))
+        }
+        try writer.append([try session("s1", "two"), try session("s2", "other")], time: 1)
+        let slots = SessionSlots(
+            try #require(checkCatalog([SourceFile(name: "c", text: TemporaryStore.catalog)]).catalog))
+        #expect(try temporary.view("session", "s1") { $0.payload(slots.levels) } == 3)
+        #expect(try temporary.view("session", "s2") { $0.payload(slots.levels) } == 0)
+        #expect(try temporary.view("session", "s1") { $0.string($0.payload(slots.subject))?.text } == "user\u{0}ada")
+    }
+
+    @Test("nesting counts at once and rewrites no view; a circle is refused")
+    func nesting() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append([group("g1", "Staff", []), group("g2", "Team", ["ada"]), try user("ada")], time: 1)
+        let before = try temporary.generations()
+        #expect(try temporary.below("Staff").count == 1)
+        try writer.append(
+            [.patchMembers(group: "g1", add: [Change.Member(id: "g2", isGroup: true)], remove: [])], time: 1)
+        let written = writer.viewsWritten
+        #expect(written == 0)
+        #expect(try temporary.below("Staff").count == 2)
+        #expect(try temporary.generations().hierarchy > before.hierarchy)
+        let circle = refusal(&writer, [group("g2", "Team", ["ada", "g1"])])
+        #expect(circle?.code == .groupCycle)
+        #expect(try temporary.differences() == [])
+    }
+
+    @Test("a member more in a large group writes one view")
+    func largeGroup() throws {
+        let temporary = try TemporaryStore(mapSize: 256 << 20)
+        var writer = try temporary.writer()
+        let names = (0..<20_000).map { "u\($0)" }
+        try writer.append([group("g1", "Staff", names), try user("new")], time: 1)
+        try writer.append(
+            [.patchMembers(group: "g1", add: [Change.Member(id: "new", isGroup: false)], remove: [])], time: 1)
+        let written = writer.viewsWritten
+        #expect(written == 1)
+        #expect(try temporary.view("user", "new") { $0.groupCount } == 1)
+    }
+
+    @Test("a full map refuses the batch whole and keeps what was there")
+    func full() throws {
+        let temporary = try TemporaryStore(mapSize: 1 << 20)
+        var writer = try temporary.writer()
+        try writer.append([try user("first")], time: 1)
+        let batch = try (0..<5_000).map { try user("u\($0)") }
+        let error = refusal(&writer, batch)
+        #expect(error?.code == .storeFull)
+        #expect(try temporary.view("user", "u0") { $0.isEmpty })
+        #expect(try temporary.view("user", "first") { !$0.isEmpty })
+        try writer.append([try user("second")], time: 1)
+        #expect(try temporary.view("user", "second") { !$0.isEmpty })
+    }
+
+    @Test("a catalog that moves slots keeps the views of the version before")
+    func layouts() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append([try user("ada", #"{"department":"Finance","title":"CFO"}"#)], time: 1)
+        let before = try temporary.generations()
+        let changed = TemporaryStore.catalog.replacingFirst(
+            "department: string", "title: string = \"\"  department: string")
+        _ = try writer.push([PolicyFile(name: "all.stile", text: changed)], author: "", message: "", time: 2)
+        let after = try temporary.generations()
+        #expect(after.layout != before.layout)
+        try writer.append([try user("ada", #"{"department":"Legal","title":"CFO"}"#)], time: 3)
+        #expect(try temporary.view("user", "ada") { $0.string($0.payload(0))?.text } == "CFO")
+        var reader = try TenantReader(temporary.store, tenant: "t")
+        try reader.renew()
+        var id = "ada"
+        let old = try id.withUTF8 { bytes -> String? in
+            let view = try unsafe reader.view(layout: before.layout, type: "user", id: UnsafeRawBufferPointer(bytes))
+            return view.string(view.payload(0))?.text
+        }
+        #expect(old == "Legal")
+        reader.reset()
+        #expect(try temporary.differences() == [])
+    }
+
+    @Test("policies with errors are not stored")
+    func badPolicies() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        let before = try temporary.generations()
+        let files = [PolicyFile(name: "x", text: "policy")]
+        let error = refusal(&writer, [.putPolicies(version: 2, files: files, author: "", message: "", at: 1)])
+        #expect(error?.code == .policiesRejected)
+        #expect(error?.diagnostics.isEmpty == false)
+        #expect(try temporary.generations() == before)
+    }
+
+    @Test("folding changes twice equals folding them once; the log tells all")
+    func idempotent() throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("seed \(seed)")
+        var state = seed
+        func next(_ bound: UInt64) -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return (state >> 33) % bound
+        }
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        for step in 0..<150 {
+            let id = "u\(next(6))"
+            let target = "g\(next(4))"
+            let change: Change
+            switch next(9) {
+            case 0, 1: change = try user(id, #"{"level":\#(next(6))}"#, active: next(4) > 0)
+            case 2: change = .deleteSubject(type: "user", id: id)
+            case 3: change = group(target, next(2) == 0 ? "Staff" : "Team", ["u\(next(6))", "u\(next(6))"])
+            case 4: change = .patchMembers(group: target, add: [Change.Member(id: id, isGroup: false)], remove: [])
+            case 5:
+                change = .patchMembers(
+                    group: target, add: [Change.Member(id: "g\(next(4))", isGroup: true)],
+                    remove: [Change.Member(id: id, isGroup: false)])
+            case 6: change = .deleteGroup(id: target)
+            case 7:
+                change = .signal(
+                    type: "user", id: id, name: "risk", value: .string("medium"), at: Int64(step), expires: nil)
+            default:
+                change = .putResource(
+                    type: "doc", id: "d\(next(3))", document: try JSONValue.parse(#"{"status":"closed"}"#))
+            }
+            if let error = refusal(&writer, [change]) {
+                let isExpected = error.code == .groupCycle || error.code == .idInvalid
+                #expect(isExpected, "seed \(seed): \(error)")
+                continue
+            }
+            let once = try temporary.view("user", id) { Self.bytes($0) }
+            try writer.append([change], time: 1)
+            #expect(try temporary.view("user", id) { Self.bytes($0) } == once, "seed \(seed), step \(step)")
+        }
+        #expect(try temporary.differences() == [], "seed \(seed)")
+    }
+
+    private static func bytes(_ view: RecordView) -> [UInt64] {
+        (0..<view.slotCount).flatMap { [view.payload($0), UInt64(bitPattern: view.validUntil($0))] }
+            + (0..<view.groupCount).map { UInt64(view.group($0) ?? 0) } + [view.isInactive ? 1 : 0]
+    }
+}
+
+extension String {
+    /// The text with the first occurrence of `old` replaced.
+    func replacingFirst(_ old: String, _ new: String) -> String {
+        guard let range = firstRange(of: old) else { return self }
+        return replacingCharacters(range, new)
+    }
+
+    private func firstRange(of text: String) -> Range<Index>? {
+        var start = startIndex
+        while start < endIndex {
+            if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
+            start = index(after: start)
+        }
+        return nil
+    }
+
+    private func replacingCharacters(_ range: Range<Index>, _ text: String) -> String {
+        String(self[..<range.lowerBound]) + text + String(self[range.upperBound...])
+    }
+}

@@ -1,0 +1,101 @@
+// A store in a directory of its own, removed afterwards, with a small catalog.
+
+import AttributeStore
+import DecisionEngine
+import Glibc
+import PolicyLanguage
+import StrictJSON
+
+/// A throw-away store with one tenant, "t".
+final class TemporaryStore {
+    let path: String
+    let store: Store
+
+    static let catalog = """
+        catalog "store" version 1.0.0 {
+          assurance password < mfa
+          issuer "https://idp" { acr "two" = mfa }
+          entity user { department: string = ""  level: 0...5 = 0  emails: set of string = [] from scim "emails" }
+          signal user.risk: enum(low < medium < high) = low from caep "risk" expires 1h
+          signal device.compliant: bool = false from caep "compliance" expires 1h
+          entity doc { status: enum(open, closed) = open }
+          action read on doc
+        }
+        policy "P" { permit read on doc to user in group "Staff" }
+        """
+
+    init(mapSize: Int = 64 << 20) throws {
+        var template = Array("/tmp/stile-test-XXXXXX".utf8CString)
+        path = unsafe template.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress, let made = unsafe mkdtemp(base) else { return "" }
+            return unsafe String(cString: made)
+        }
+        store = Store(path: "\(path)/store", mapSize: mapSize)
+        try store.createTenant("t", TenantRecord(created: 1, allowedUsers: [7]))
+    }
+
+    deinit {
+        try? store.deleteTenant("t")
+        for name in ["data.mdb", "lock.mdb"] { _ = unsafe unlink("\(path)/store/control/\(name)") }
+        for name in ["store/control", "store/tenants", "store", ""] { _ = unsafe rmdir("\(path)/\(name)") }
+    }
+
+    /// A writer with the catalog active.
+    func writer() throws -> TenantWriter {
+        var writer = try TenantWriter(store, tenant: "t")
+        _ = try writer.push([PolicyFile(name: "all.stile", text: Self.catalog)], author: "test", message: "", time: 1)
+        return writer
+    }
+
+    /// What `body` makes of an entity's view.
+    func view<Result>(_ type: String, _ id: String, _ body: (RecordView) -> Result) throws -> Result {
+        var reader = try TenantReader(store, tenant: "t")
+        try reader.renew()
+        let layout = try reader.generations().layout
+        var id = id
+        return try id.withUTF8 { bytes in
+            body(try unsafe reader.view(layout: layout, type: type, id: UnsafeRawBufferPointer(bytes)))
+        }
+    }
+
+    /// Numbers of the groups that make `user in group name` true.
+    func below(_ name: String) throws -> Set<UInt32> {
+        var reader = try TenantReader(store, tenant: "t")
+        try reader.renew()
+        return Set(try reader.groups(below: [name]).map(\.number))
+    }
+
+    func generations() throws -> Generations {
+        var reader = try TenantReader(store, tenant: "t")
+        try reader.renew()
+        return try reader.generations()
+    }
+
+    /// Folds the log anew and compares.
+    func differences() throws -> [String] {
+        let scratch = "\(path)/scratch"
+        _ = unsafe mkdir(scratch, 0o700)
+        defer { _ = unsafe rmdir(scratch) }
+        return try store.verify(tenant: "t", scratch: scratch).differences
+    }
+}
+
+/// A user's change.
+func user(_ id: String, _ json: String = "{}", active: Bool = true) throws -> Change {
+    .putSubject(type: "user", id: id, isActive: active, document: try JSONValue.parse(json))
+}
+
+/// A group's change; ids that start with "g" are groups.
+func group(_ id: String, _ name: String, _ members: [String]) -> Change {
+    .putGroup(id: id, displayName: name, members: members.map { Change.Member(id: $0, isGroup: $0.hasPrefix("g")) })
+}
+
+/// Why the store refuses the changes; nil when it took them.
+func refusal(_ writer: inout TenantWriter, _ changes: [Change]) -> StoreError? {
+    do throws(StoreError) {
+        try writer.append(changes, time: 1)
+        return nil
+    } catch {
+        return error
+    }
+}
