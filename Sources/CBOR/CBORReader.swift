@@ -294,6 +294,17 @@ package struct CBORReader {
     /// True for well-formed UTF-8 (RFC 3629); ASCII, eight bytes at a time, is the fast road.
     private static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var index = 0
+        if bytes.count >= 8 {
+            // The last eight bytes overlap what the loop sees: one load more instead of a loop over the tail.
+            let last = unsafe bytes.loadUnaligned(fromByteOffset: bytes.count &- 8, as: UInt64.self)
+            var seen = last
+            var offset = 0
+            while offset &+ 8 < bytes.count {
+                seen |= unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                offset &+= 8
+            }
+            if seen & 0x8080_8080_8080_8080 == 0 { return true }
+        }
         while index &+ 8 <= bytes.count {
             if unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 { break }
             index &+= 8

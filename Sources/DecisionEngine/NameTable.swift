@@ -1,5 +1,7 @@
 // Names of a question (types, actions, attributes) to indices, without allocating.
 
+import Glibc
+
 /// An immutable map from UTF-8 names to small integers.
 package struct NameTable: Sendable {
     private var hashes: [UInt64] = []
@@ -28,6 +30,15 @@ package struct NameTable: Sendable {
         return name.withUTF8 { unsafe self[UnsafeRawBufferPointer($0)] }
     }
 
+    @inline(__always)
+    private func isName(_ index: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        unsafe names[index].withUnsafeBytes { name in
+            guard name.count == bytes.count else { return false }
+            guard let left = name.baseAddress, let right = bytes.baseAddress else { return true }
+            return unsafe memcmp(left, right, name.count) == 0
+        }
+    }
+
     /// The index of a name given as bytes, or nil.
     package subscript(_ bytes: UnsafeRawBufferPointer) -> Int? {
         let hash = unsafe ContentHash.hash(bytes)
@@ -35,7 +46,7 @@ package struct NameTable: Sendable {
         while values[slot] >= 0 {
             if hashes[slot] == hash {
                 let index = Int(values[slot])
-                if unsafe names[index].count == bytes.count && names[index].elementsEqual(bytes) { return index }
+                if unsafe isName(index, bytes) { return index }
             }
             slot = (slot + 1) & (values.count - 1)
         }

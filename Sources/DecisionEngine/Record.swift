@@ -68,32 +68,49 @@ package struct SessionSlots: Sendable, Hashable {
 }
 
 /// Writes records. Reusable: `reset` keeps the memory, so that a reactor's builders stop allocating.
+///
+/// INVARIANT: the first `count` bytes of `storage` are the record so far; `grow` makes room before every store, and
+/// each store stays below `count`.
 package struct RecordBuilder: ~Copyable {
-    /// The record so far; complete after any call.
-    package private(set) var bytes: [UInt8] = []
+    private var storage: [UInt8]
+    private var count = 0
+    /// Slots of the record.
+    package private(set) var slotCount = 0
 
-    package init() {}
+    package init() { storage = Array(repeating: 0, count: 512) }
+
+    /// The record so far, copied; complete after any call.
+    package var bytes: [UInt8] { Array(storage[..<count]) }
 
     /// Starts a record with this many empty slots (at most 65,535).
     package mutating func reset(slots: Int, flags: UInt8 = 0) {
-        let slots = min(slots, Int(UInt16.max))
-        let size = RecordLayout.headerSize + slots * RecordLayout.slotSize
-        bytes.removeAll(keepingCapacity: true)
-        bytes.append(contentsOf: repeatElement(0, count: size))
-        unsafe bytes.withUnsafeMutableBytes { buffer in
+        slotCount = min(max(0, slots), Int(UInt16.max))
+        count = 0
+        let slots = slotCount
+        grow(RecordLayout.headerSize + slots * RecordLayout.slotSize)
+        let absent = UInt64(bitPattern: RecordLayout.absent).littleEndian
+        unsafe storage.withUnsafeMutableBytes { buffer in
+            unsafe buffer.storeBytes(of: 0, toByteOffset: 0, as: UInt64.self)
+            unsafe buffer.storeBytes(of: 0, toByteOffset: 8, as: UInt64.self)
             unsafe buffer.storeBytes(of: RecordLayout.plain, toByteOffset: 0, as: UInt8.self)
             unsafe buffer.storeBytes(of: flags, toByteOffset: 1, as: UInt8.self)
             unsafe buffer.storeBytes(of: UInt16(slots).littleEndian, toByteOffset: 2, as: UInt16.self)
             for slot in 0..<slots {
-                let offset = RecordLayout.headerSize + slot * RecordLayout.slotSize + 8
-                unsafe buffer.storeBytes(
-                    of: UInt64(bitPattern: RecordLayout.absent).littleEndian, toByteOffset: offset, as: UInt64.self)
+                let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
+                unsafe buffer.storeBytes(of: 0, toByteOffset: offset, as: UInt64.self)
+                unsafe buffer.storeBytes(of: absent, toByteOffset: offset &+ 8, as: UInt64.self)
             }
         }
     }
 
-    /// Slots of the record.
-    package var slotCount: Int { bytes.count < 4 ? 0 : Int(bytes[2]) | Int(bytes[3]) << 8 }
+    /// Makes the record longer by this many bytes, whose content is for the caller to write.
+    @inline(__always)
+    private mutating func grow(_ more: Int) {
+        count &+= more
+        if count > storage.count {
+            storage.append(contentsOf: repeatElement(0, count: max(count, storage.count * 2) - storage.count))
+        }
+    }
 
     /// Fills a slot with a ready payload.
     package mutating func set(_ slot: Int, payload: UInt64, validUntil: Int64 = RecordLayout.forever) {
@@ -115,24 +132,31 @@ package struct RecordBuilder: ~Copyable {
 
     /// Puts a string on the heap and returns its payload.
     package mutating func append(string: UnsafeRawBufferPointer) -> UInt64 {
-        let offset = UInt64(bytes.count)
-        append64(unsafe ContentHash.hash(string))
-        unsafe bytes.append(contentsOf: string)
-        return offset | UInt64(string.count) << 32
+        let offset = count
+        let hash = unsafe ContentHash.hash(string)
+        grow(8 + string.count)
+        unsafe storage.withUnsafeMutableBytes { buffer in
+            unsafe buffer.storeBytes(of: hash.littleEndian, toByteOffset: offset, as: UInt64.self)
+            if let from = string.baseAddress, let base = buffer.baseAddress {
+                unsafe memcpy(base + offset + 8, from, string.count)
+            }
+        }
+        return UInt64(offset) | UInt64(string.count) << 32
     }
 
     /// Puts a string on the heap and returns its payload.
     package mutating func append(string: String) -> UInt64 {
         var text = string
-        let offset = UInt64(bytes.count)
-        append64(ContentHash.hash(text))
-        text.withUTF8 { unsafe bytes.append(contentsOf: $0) }
-        return offset | UInt64(text.utf8.count) << 32
+        text.makeContiguousUTF8()
+        let payload: UInt64? = unsafe text.utf8.withContiguousStorageIfAvailable { bytes in
+            unsafe append(string: UnsafeRawBufferPointer(bytes))
+        }
+        return payload ?? 0
     }
 
     /// Puts an address on the heap and returns its payload.
     package mutating func append(address: IPAddress) -> UInt64 {
-        let offset = UInt64(bytes.count)
+        let offset = UInt64(count)
         append64(address.high)
         append64(address.low)
         return offset | 16 << 32
@@ -146,7 +170,7 @@ package struct RecordBuilder: ~Copyable {
         } else {
             elements.sort()
         }
-        let offset = UInt64(bytes.count)
+        let offset = UInt64(count)
         for element in elements { append64(element) }
         return offset | UInt64(elements.count) << 32
     }
@@ -177,40 +201,48 @@ package struct RecordBuilder: ~Copyable {
 
     /// Writes the direct groups; call once. `groups` must be ascending.
     package mutating func setGroups(_ groups: [UInt32]) {
-        guard bytes.count >= RecordLayout.headerSize, !groups.isEmpty else { return }
-        store32(UInt32(bytes.count), at: 4)
+        guard count >= RecordLayout.headerSize, !groups.isEmpty else { return }
+        store32(UInt32(count), at: 4)
         store32(UInt32(groups.count), at: 8)
         for group in groups { append32(group) }
     }
 
     /// Lends the finished record; the view must not outlive the closure.
     package borrowing func withView<Result>(_ body: (RecordView) -> Result) -> Result {
-        unsafe bytes.withUnsafeBytes { unsafe body(RecordView($0)) }
+        unsafe storage.withUnsafeBytes { buffer in
+            unsafe body(RecordView(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
+        }
     }
 
     private func hashOfString(_ payload: UInt64) -> UInt64 {
         let offset = Int(payload & 0xffff_ffff)
-        var value: UInt64 = 0
-        for index in 0..<8 where offset + index < bytes.count {
-            value |= UInt64(bytes[offset + index]) << UInt64(8 * index)
+        guard offset + 8 <= count else { return 0 }
+        return unsafe storage.withUnsafeBytes {
+            unsafe UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
         }
-        return value
     }
 
     private mutating func append32(_ value: UInt32) {
-        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+        let offset = count
+        grow(4)
+        store32(value, at: offset)
     }
 
     private mutating func append64(_ value: UInt64) {
-        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+        let offset = count
+        grow(8)
+        store64(value, at: offset)
     }
 
     private mutating func store32(_ value: UInt32, at offset: Int) {
-        for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> UInt32(8 * index)) }
+        unsafe storage.withUnsafeMutableBytes {
+            unsafe $0.storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self)
+        }
     }
 
+    @inline(__always)
     private mutating func store64(_ value: UInt64, at offset: Int) {
-        unsafe bytes.withUnsafeMutableBytes {
+        unsafe storage.withUnsafeMutableBytes {
             unsafe $0.storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt64.self)
         }
     }

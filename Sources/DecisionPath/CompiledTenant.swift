@@ -30,6 +30,8 @@ package final class CompiledTenant: Sendable {
     let caseTables: [NameTable]
     /// Type names as the keys of views carry them.
     let typeNames: [String]
+    /// Per entity type: whether it can ask. Kept apart because touching the catalog's value would count references.
+    let isSubject: [Bool]
 
     /// Checks and compiles a stored version.
     package convenience init(_ stored: StoredPolicies) throws(ActivationError) {
@@ -68,6 +70,7 @@ package final class CompiledTenant: Sendable {
         actionPlans = program.catalog.actions.map { plans($0.attributes) }
         contextPlans = plans(program.catalog.context)
         caseTables = tables
+        isSubject = program.catalog.entities.map(\.isSubject)
         typeNames = program.catalog.entities.map(\.name)
     }
 

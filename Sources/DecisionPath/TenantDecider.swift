@@ -50,8 +50,10 @@ package final class TenantDecider {
     // MARK: Wake-ups
 
     /// Takes the newest snapshot for the questions of this wake-up. Cheap when it is held already.
-    package func begin(now: Int64) {
-        if isHolding { return }
+    /// - Returns: true when it was not held, so that the caller owes an `end`.
+    @discardableResult
+    package func begin(now: Int64) -> Bool {
+        if isHolding { return false }
         self.now = now
         isHolding = true
         failure = nil
@@ -61,6 +63,7 @@ package final class TenantDecider {
         } catch {
             failure = error
         }
+        return true
     }
 
     /// Lets the snapshot go.
@@ -228,7 +231,7 @@ package final class TenantDecider {
         }
         let program = compiled.program
         guard let subjectType = unsafe program.entityTypes[frame.slice(question.subject.type)],
-            program.catalog.entities[subjectType].isSubject
+            compiled.isSubject[subjectType]
         else { return .unknownSubjectType(text(question.subject.type, frame)) }
         guard let action = unsafe program.actions[frame.slice(question.action.type)] else {
             return .unknownAction(text(question.action.type, frame))

@@ -39,6 +39,8 @@ final class Reactor {
     private var connections: [Int32: Connection] = [:]
     private var deciders: [String: TenantDecider] = [:]
     private var touched: [Connection] = []
+    /// Deciders that hold a snapshot in this wake-up.
+    private var held: [TenantDecider] = []
     private var events = [stile_event](repeating: stile_event(), count: 256)
     private var isAccepting = true
     /// Connections that have not said hello.
@@ -199,7 +201,8 @@ final class Reactor {
             }
         }
         touched.removeAll(keepingCapacity: true)
-        for decider in deciders.values { decider.end() }
+        for decider in held { decider.end() }
+        held.removeAll(keepingCapacity: true)
     }
 
     /// True when nothing is left to do.
@@ -254,7 +257,7 @@ final class Reactor {
         guard let decider = connection.decider else {
             throw ProtocolError(.helloExpected, "the first frame must be a hello that names the tenant")
         }
-        decider.begin(now: now)
+        if decider.begin(now: now) { held.append(decider) }
         if decider.wantsRefresh { ring() }
         switch kind {
         case .question: decider.answer(head, frame, &connection.output)
