@@ -93,4 +93,8 @@ awk -v json="$here/results/latest.json" -v machine="$machine" -v commit="$commit
     figure("socket_depth64_questions_per_second", 1e9 / s64, "1/s", "null")
     printf "\n  ],\n  \"runs\": [\n    %s\n  ]\n}\n", lines > json
   }' "$work/lines"
-echo "written to benchmarks/results/latest.json"
+# The last round's samples through HdrHistogram: percentiles to the thousandth, beside the medians of the rounds.
+swift build --package-path "$here" -c release >"$work/hdr.log" 2>&1 || { tail -5 "$work/hdr.log" >&2; exit 1; }
+"$here/.build/release/percentiles" floor-depth-1 "$work/floor-1.samples" stile-depth-1 "$work/stile-1.samples" \
+  floor-depth-64 "$work/floor-64.samples" stile-depth-64 "$work/stile-64.samples" | tee "$here/results/percentiles.jsonl"
+echo "written to benchmarks/results/latest.json and percentiles.jsonl"
