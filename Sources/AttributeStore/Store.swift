@@ -94,10 +94,24 @@ package struct Store: Sendable {
                 + (known.isEmpty ? ": create it with `stile tenant create \(id)`" : "; there are: \(list)"))
     }
 
+    /// Replaces a tenant's record, for example who may ask.
+    package func updateTenant(_ id: String, _ record: TenantRecord) throws(StoreError) {
+        // Opened for writing first: a process has an environment open once, in one way.
+        let control = try openControl(readOnly: false)
+        _ = try tenant(id)
+        try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
+            let database = try control.database(Self.registry)
+            let transaction = try LMDBWriteTransaction(control)
+            try transaction.put(database, Array(id.utf8), [Key.plain] + record.cbor.encoded)
+            try transaction.commit()
+            return nil
+        }
+    }
+
     /// Removes a tenant: first from the registry, so that nobody opens it, then its directory.
     package func deleteTenant(_ id: String) throws(StoreError) {
-        _ = try tenant(id)
         let control = try openControl(readOnly: false)
+        _ = try tenant(id)
         try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
             let database = try control.database(Self.registry)
             let transaction = try LMDBWriteTransaction(control)

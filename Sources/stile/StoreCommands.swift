@@ -21,7 +21,7 @@ enum Operator {
 struct TenantCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tenant", abstract: "Create, list and delete tenants, and say who may ask about them.",
-        subcommands: [Create.self, List.self, Delete.self])
+        subcommands: [Create.self, List.self, Allow.self, Delete.self])
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -68,6 +68,32 @@ struct TenantCommand: ParsableCommand {
                     print("\(id)  created \(Instant.format(record.created))")
                 }
             }
+        }
+    }
+
+    struct Allow: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say which users of the system may ask about a tenant, in place of those before.",
+            discussion: "Root and the daemon's own user always may. The daemon follows within a second.")
+
+        @Argument(help: "The tenant's id.")
+        var id: String
+
+        @Argument(help: "User ids; none allows nobody else.")
+        var users: [UInt32] = []
+
+        @Option(help: "The store's directory.")
+        var store = "/var/lib/stile"
+
+        func run() throws {
+            let store = Store(path: store)
+            try withStore { () throws(StoreError) in
+                let created = try store.tenants().first { $0.id == id }?.record.created ?? 0
+                try store.updateTenant(id, TenantRecord(created: created, allowedUsers: users))
+            }
+            print(
+                "tenant \(id) may be asked about by \(users.isEmpty ? "nobody else" : users.map(String.init).joined(separator: ", "))"
+            )
         }
     }
 

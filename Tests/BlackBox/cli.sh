@@ -130,6 +130,18 @@ refuses 3 "unknown_subject" stile ask --json --socket "$socket" --tenant acme \
 refuses 3 "unknown_session" stile ask --json --socket "$socket" --tenant acme "${question/s-bob/s-none}"
 # A session that another subject opened proves nothing.
 refuses 3 "session_of_another" stile ask --json --socket "$socket" --tenant acme "${question//s-bob/s-ada}"
+# Another user of the system is refused until allowed; the policy is asked under the peer's own credentials.
+if [ "$(id -u)" = 0 ] && id nobody >/dev/null 2>&1 && command -v setpriv >/dev/null; then
+  cp "$binaries/stile" "$work/stile"
+  chmod 755 "$work" "$work/stile"
+  chmod 666 "$socket"
+  as_nobody() { setpriv --reuid nobody --clear-groups "$work/stile" "$@"; }
+  refuses 69 "not_allowed" as_nobody status --socket "$socket" --tenant acme
+  stile tenant allow acme "$(id -u nobody)" --store "$store" >/dev/null
+  sleep 1
+  as_nobody status --socket "$socket" --tenant acme | grep -q "ready" || fail "an allowed user is refused"
+  ok
+fi
 # A version that decides, and back.
 stile policy push "$here/policies/ledger" --store "$store" --tenant acme --socket "$socket" | grep -q "version 2 decides" || fail "push"
 stile policy rollback 1 --store "$store" --tenant acme --socket "$socket" | grep -q "version 1 decides" || fail "rollback"
