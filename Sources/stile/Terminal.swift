@@ -137,7 +137,7 @@ enum Files {
     static func temporaryDirectory() throws(ExitCode) -> String {
         var base = "/tmp"
         if let value = unsafe getenv("TMPDIR") { base = unsafe String(cString: value) }
-        var template = Array("\(base)/stile-XXXXXX".utf8CString)
+        var template = Array("\(base)/stile-\(String(repeating: "X", count: 6))".utf8CString)
         let made: String? = unsafe template.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress, let path = unsafe mkdtemp(base) else { return nil }
             return unsafe String(cString: path)

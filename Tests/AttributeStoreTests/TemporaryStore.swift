@@ -25,7 +25,7 @@ final class TemporaryStore {
         """
 
     init(mapSize: Int = 64 << 20) throws {
-        var template = Array("/tmp/stile-test-XXXXXX".utf8CString)
+        var template = Array("/tmp/stile-test-\(String(repeating: "X", count: 6))".utf8CString)
         path = unsafe template.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress, let made = unsafe mkdtemp(base) else { return "" }
             return unsafe String(cString: made)
