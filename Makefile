@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
-PACKAGES := liblmdb-dev libsystemd-dev pkg-config
+PACKAGES := liblmdb-dev libsystemd-dev pkg-config gcc libc6-dev
 
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
