@@ -48,7 +48,7 @@ install: build ## Install programs, units and completions (PREFIX, DESTDIR)
 
 prove: build ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
-	TRIALS=10000 KILLS=200 FRAMES=1000000 bash Tests/BlackBox/prove.sh .build/release
+	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests

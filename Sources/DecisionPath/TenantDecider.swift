@@ -16,6 +16,8 @@ package final class TenantDecider {
     private var reader: TenantReader
     private var compiled: CompiledTenant?
     private var publication: UInt64 = .max
+    /// The store's generation that `compiled` belongs to.
+    private var compiledGeneration: UInt64 = 0
     private var snapshot: UInt64 = 0
     private var generations = Generations()
     private var groups = GroupIndex(pairs: [], groupCount: 0)
@@ -57,9 +59,12 @@ package final class TenantDecider {
         self.now = now
         isHolding = true
         failure = nil
+        // The policies first, the snapshot after: so the snapshot has the views that the policies read.
+        let current = board.publication
+        let state = current == publication ? nil : board.state(of: tenant)
         do throws(StoreError) {
             try reader.renew()
-            try catchUp()
+            try catchUp(current, state)
         } catch {
             failure = error
         }
@@ -75,15 +80,15 @@ package final class TenantDecider {
 
     /// Brings policies and groups to the snapshot. The policies are the board's last publication; the groups must
     /// be those of the snapshot, for a nesting that was acknowledged is to be respected at once.
-    private func catchUp() throws(StoreError) {
+    private func catchUp(_ current: UInt64, _ state: TenantState?) throws(StoreError) {
         let id = reader.snapshot
-        let current = board.publication
         if id == snapshot && current == publication { return }
         generations = try reader.generations()
-        if current != publication || compiled == nil {
-            compiled = board.state(of: tenant)?.compiled
+        if current != publication {
+            compiled = state?.compiled
+            compiledGeneration = state?.generation ?? 0
         }
-        wantsRefresh = board.state(of: tenant).map { $0.generation < generations.policy } ?? true
+        wantsRefresh = compiledGeneration < generations.policy
         if let compiled, generations.hierarchy != groupsHierarchy || compiled.version != groupsVersion {
             let names = compiled.program.policies.groups
             groups = GroupIndex(pairs: try reader.groups(below: names), groupCount: names.count)
