@@ -64,6 +64,14 @@ struct CheckTests {
         #expect(result.diagnostics.map(\.code) == [.expected, .expected, .unknownAction])
     }
 
+    @Test("a group without quotes is one mistake, with the mend")
+    func unquotedGroup() {
+        let text = "policy \"P\" {\n  permit read on payrun to user in group Auditors\n}\n"
+        let result = checkPolicies([Samples.catalog, SourceFile(name: "p.stile", text: text)])
+        #expect(result.diagnostics.map(\.code) == [.expected])
+        #expect(result.diagnostics.first?.help == "put it in double quotes")
+    }
+
     @Test("mutated text never traps", arguments: [1, 2, 3])
     func mutations(seed: UInt64) {
         var state = seed

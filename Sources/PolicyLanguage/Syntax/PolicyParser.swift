@@ -220,7 +220,7 @@ extension Parser {
         if current.isName("in") || (current.isName("not") && following.isName("in")) {
             let negated = take(word: "not")
             advance()
-            if current.isName("group"), following.kind == .text {
+            if current.isName("group") {
                 advance()
                 let group = try text("the group's name in quotes")
                 return .inGroup(left, group, negated: negated, start.union(group.range))
