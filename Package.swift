@@ -14,7 +14,7 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
         // In release the codec, the records and the engine are inlined into the decision path across their rooms, and
     // class properties are not checked for overlapping access at run time: each reactor's objects have one thread.
-    .unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+    .unsafeFlags(["-cross-module-optimization", "-no-emit-module-separately-wmo", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ] + (Context.environment["STILE_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let package = Package(
@@ -32,28 +32,29 @@ let package = Package(
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .target(name: "CLinux"),
 
-        // Text and bytes.
+        // Memory that the hot path owns; text and bytes.
+        .target(name: "Memory", swiftSettings: strict),
         .target(name: "StrictJSON", swiftSettings: strict),
-        .target(name: "CBOR", swiftSettings: strict),
+        .target(name: "CBOR", dependencies: ["Memory"], swiftSettings: strict),
 
         // The language, the engine, the store.
         .target(name: "PolicyLanguage", swiftSettings: strict),
-        .target(name: "DecisionEngine", dependencies: ["PolicyLanguage"], swiftSettings: strict),
+        .target(name: "DecisionEngine", dependencies: ["Memory", "PolicyLanguage"], swiftSettings: strict),
         .target(
             name: "AttributeStore",
-            dependencies: ["CLMDB", "CLinux", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine"],
+            dependencies: ["CLMDB", "CLinux", "Memory", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine"],
             swiftSettings: strict),
 
         // The decision socket.
         .target(name: "DecisionProtocol", dependencies: ["CBOR", "StrictJSON"], swiftSettings: strict),
         .target(
             name: "DecisionPath",
-            dependencies: ["CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
+            dependencies: ["Memory", "CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
             swiftSettings: strict),
         .target(
             name: "DecisionServer",
             dependencies: [
-                "CLinux", "CSystemd", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine", "PolicyLanguage",
+                "CLinux", "CSystemd", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine", "PolicyLanguage",
                 "AttributeStore",
             ],
             swiftSettings: strict),
@@ -69,7 +70,7 @@ let package = Package(
         .executableTarget(
             name: "stile",
             dependencies: [
-                "StrictJSON", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore", "DecisionProtocol",
+                "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore", "DecisionProtocol",
                 "DecisionPath", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -2,6 +2,15 @@
 
 package import DecisionEngine
 import Glibc
+import Memory
+
+/// What the keys of a type's views start with.
+package struct ViewPrefix: Sendable {
+    let bytes: [UInt8]
+
+    /// - Parameter layout: the number of the layout of views.
+    package init(layout: UInt32, type: String) { bytes = Key.number(layout) + Array(type.utf8) + [0] }
+}
 
 /// Reads one tenant; one per thread.
 package struct TenantReader: ~Copyable {
@@ -9,8 +18,8 @@ package struct TenantReader: ~Copyable {
     private let databases: TenantDatabases
     private let path: String
     private var transaction: LMDBReadTransaction
-    /// Scratch for keys: layout, type, NUL, id.
-    private var key: [UInt8] = []
+    /// Scratch for keys.
+    private var key = GrowableBytes(capacity: 512)
 
     /// Opens a tenant for reading.
     package init(_ store: Store, tenant: String) throws(StoreError) {
@@ -22,7 +31,6 @@ package struct TenantReader: ~Copyable {
         self.databases = databases
         self.transaction = transaction
         path = store.tenantPath(tenant)
-        key.reserveCapacity(512)
     }
 
     private static func begin(_ environment: LMDBEnvironment) throws(StoreError) -> LMDBReadTransaction {
@@ -62,29 +70,18 @@ package struct TenantReader: ~Copyable {
 
     /// The record of an entity, lent until the snapshot ends; empty when there is none.
     /// - Parameters:
-    ///   - type: the entity type's name.
+    ///   - prefix: layout and type.
     ///   - id: its id, at most `StoreLimits.maxIDBytes` bytes; a longer one is nobody's.
-    package mutating func view(
-        layout: UInt32, type: String, id: UnsafeRawBufferPointer
-    ) throws(StoreError) -> RecordView {
+    package mutating func view(_ prefix: ViewPrefix, id: UnsafeRawBufferPointer) throws(StoreError) -> RecordView {
         guard id.count <= StoreLimits.maxIDBytes else { return .empty }
-        key.removeAll(keepingCapacity: true)
-        for shift in [UInt32(24), 16, 8, 0] { key.append(UInt8(truncatingIfNeeded: layout >> shift)) }
-        key.append(contentsOf: type.utf8)
-        key.append(0)
-        unsafe key.append(contentsOf: id)
-        let views = databases.views
-        let result: Result<RecordView, LMDBError> = unsafe key.withUnsafeBytes { bytes in
-            do throws(LMDBError) {
-                guard let value = try unsafe transaction.get(views, bytes) else { return .success(.empty) }
-                return .success(unsafe RecordView(value))
-            } catch {
-                return .failure(error)
-            }
-        }
-        switch result {
-        case .success(let view): return view
-        case .failure(let error): throw StoreError(error, path: path, mapSize: environment.mapSize)
+        key.removeAll()
+        key.append(prefix.bytes)
+        unsafe key.append(id)
+        do throws(LMDBError) {
+            guard let value = try unsafe transaction.get(databases.views, key.borrowed) else { return .empty }
+            return unsafe RecordView(value)
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
     }
 

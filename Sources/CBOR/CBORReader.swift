@@ -4,10 +4,12 @@
 // INVARIANT of this unsafe file: a reader's bytes stay in place and unchanged while the reader and the slices it
 // gave are used; whoever makes one from memory of their own sees to that. Each read is checked against the end.
 
+import Glibc
+
 /// Why bytes are no CBOR that we take.
-package struct CBORError: Error, Sendable, Hashable, CustomStringConvertible {
+public struct CBORError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The kinds.
-    package enum Code: String, Sendable {
+    public enum Code: String, Sendable {
         case truncated
         case notDeterministic = "not_deterministic"
         case indefiniteLength = "indefinite_length"
@@ -19,53 +21,59 @@ package struct CBORError: Error, Sendable, Hashable, CustomStringConvertible {
         case trailingBytes = "trailing_bytes"
     }
 
-    package var code: Code
+    public var code: Code
     /// Byte offset in what was read.
-    package var offset: Int
-    package var description: String { "CBOR: \(code.rawValue) at byte \(offset)" }
+    public var offset: Int
+    public var description: String { "CBOR: \(code.rawValue) at byte \(offset)" }
 
-    package init(_ code: Code, at offset: Int) {
+    @inlinable
+    public init(_ code: Code, at offset: Int) {
         self.code = code
         self.offset = offset
     }
 }
 
 /// Limits of the reader.
-package enum CBORLimits {
+public enum CBORLimits {
     /// Arrays and maps inside one another.
-    package static let maxDepth = 32
+    public static let maxDepth = 32
 }
 
 /// The type of the next item.
-package enum CBORType: Sendable, Hashable {
+public enum CBORType: Sendable, Hashable {
     case unsigned, negative, bytes, text, array, map, tag, bool, null, float
 }
 
 /// A cursor over borrowed bytes.
 @safe
-package struct CBORReader {
-    private let base: UnsafeRawPointer?
+public struct CBORReader {
+    @usableFromInline let base: UnsafeRawPointer?
     /// One past the last byte.
-    package let end: Int
+    public let end: Int
     /// The next byte.
-    package private(set) var offset: Int
+    @inlinable public var offset: Int { position }
+    @usableFromInline var position: Int
 
     /// Reads `bytes`, which outlive the reader.
-    package init(_ bytes: UnsafeRawBufferPointer) {
+    @inlinable
+    public init(_ bytes: UnsafeRawBufferPointer) {
         unsafe base = bytes.baseAddress
         end = bytes.count
-        offset = 0
+        position = 0
     }
 
     /// True when everything was read.
-    package var isAtEnd: Bool { offset >= end }
+    @inlinable
+    public var isAtEnd: Bool { offset >= end }
 
+    @inlinable
     @inline(__always)
-    private func byte(_ at: Int) -> UInt8 { unsafe base.unsafelyUnwrapped.load(fromByteOffset: at, as: UInt8.self) }
+    func byte(_ at: Int) -> UInt8 { unsafe base.unsafelyUnwrapped.load(fromByteOffset: at, as: UInt8.self) }
 
     /// The bytes of a range that this reader gave.
+    @inlinable
     @inline(__always)
-    package func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+    public func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer {
         guard let base = unsafe base, range.lowerBound >= 0, range.upperBound <= end else {
             return unsafe UnsafeRawBufferPointer(start: nil, count: 0)
         }
@@ -73,30 +81,34 @@ package struct CBORReader {
     }
 
     /// Goes to an offset that this reader gave.
-    package mutating func move(to offset: Int) throws(CBORError) {
+    @inlinable
+    public mutating func move(to offset: Int) throws(CBORError) {
         guard offset >= 0, offset <= end else { throw CBORError(.truncated, at: end) }
-        self.offset = offset
+        position = offset
     }
 
     /// A reader of one part.
-    package func reader(of range: Range<Int>) -> CBORReader { unsafe CBORReader(slice(range)) }
+    @inlinable
+    public func reader(of range: Range<Int>) -> CBORReader { unsafe CBORReader(slice(range)) }
 
     // MARK: Heads
 
+    @inlinable
     @inline(__always)
-    private mutating func head() throws(CBORError) -> (major: UInt8, argument: UInt64) {
+    mutating func head() throws(CBORError) -> (major: UInt8, argument: UInt64) {
         guard offset < end else { throw CBORError(.truncated, at: offset) }
         let initial = byte(offset)
         let major = initial >> 5
         let additional = initial & 31
         if additional < 24 {
-            offset &+= 1
+            position &+= 1
             return (major, UInt64(additional))
         }
         return try wideHead(major, additional)
     }
 
-    private mutating func wideHead(_ major: UInt8, _ additional: UInt8) throws(CBORError) -> (UInt8, UInt64) {
+    @usableFromInline
+    mutating func wideHead(_ major: UInt8, _ additional: UInt8) throws(CBORError) -> (UInt8, UInt64) {
         let start = offset
         guard additional < 28 else {
             throw CBORError(additional == 31 ? .indefiniteLength : .unsupported, at: start)
@@ -105,7 +117,7 @@ package struct CBORReader {
         guard end - offset > width else { throw CBORError(.truncated, at: start) }
         var argument: UInt64 = 0
         for index in 1...width { argument = argument << 8 | UInt64(byte(offset + index)) }
-        offset += 1 + width
+        position += 1 + width
         // Floats (major 7) carry bits, not a number: their width says the precision.
         let least: UInt64 = width == 1 ? 24 : 1 << UInt64(4 * width)
         if major != 7, argument < least { throw CBORError(.notDeterministic, at: start) }
@@ -114,7 +126,9 @@ package struct CBORReader {
     }
 
     /// The type of the next item.
-    package func type() throws(CBORError) -> CBORType {
+    @inlinable
+    @inline(__always)
+    public func type() throws(CBORError) -> CBORType {
         guard offset < end else { throw CBORError(.truncated, at: offset) }
         let initial = byte(offset)
         switch initial >> 5 {
@@ -125,18 +139,38 @@ package struct CBORReader {
         case 4: return .array
         case 5: return .map
         case 6: return .tag
-        default:
-            switch initial & 31 {
-            case 20, 21: return .bool
-            case 22: return .null
-            case 25, 26, 27: return .float
-            default: throw CBORError(.unsupported, at: offset)
-            }
+        default: return try simpleType(initial)
         }
     }
 
+    @usableFromInline
+    func simpleType(_ initial: UInt8) throws(CBORError) -> CBORType {
+        switch initial & 31 {
+        case 20, 21: return .bool
+        case 22: return .null
+        case 25, 26, 27: return .float
+        default: throw CBORError(.unsupported, at: offset)
+        }
+    }
+
+    /// True when the next item is of a major type (RFC 8949 3); false at the end.
+    @inlinable
     @inline(__always)
-    private mutating func head(of major: UInt8) throws(CBORError) -> UInt64 {
+    public func isNext(major: UInt8) -> Bool { offset < end && byte(offset) >> 5 == major }
+
+    /// The next byte when it is an unsigned integer below 24 all by itself: the keys of this project's frames.
+    @inlinable
+    @inline(__always)
+    public mutating func smallUnsigned() -> UInt8? {
+        guard offset < end, byte(offset) < 24 else { return nil }
+        let value = byte(offset)
+        position &+= 1
+        return value
+    }
+
+    @inlinable
+    @inline(__always)
+    mutating func head(of major: UInt8) throws(CBORError) -> UInt64 {
         let start = offset
         let head = try head()
         guard head.major == major else { throw CBORError(.unexpectedType, at: start) }
@@ -146,10 +180,12 @@ package struct CBORReader {
     // MARK: Items
 
     /// An unsigned integer.
-    package mutating func unsigned() throws(CBORError) -> UInt64 { try head(of: 0) }
+    @inlinable
+    @inline(__always)
+    public mutating func unsigned() throws(CBORError) -> UInt64 { try head(of: 0) }
 
     /// An integer of 64 bits.
-    package mutating func integer() throws(CBORError) -> Int64 {
+    public mutating func integer() throws(CBORError) -> Int64 {
         let start = offset
         let head = try head()
         guard head.major <= 1, head.argument <= UInt64(Int64.max) else { throw CBORError(.unexpectedType, at: start) }
@@ -157,32 +193,48 @@ package struct CBORReader {
     }
 
     /// Where a text string lies; it is UTF-8.
-    package mutating func text() throws(CBORError) -> Range<Int> {
+    @inlinable
+    @inline(__always)
+    public mutating func text() throws(CBORError) -> Range<Int> {
         let start = offset
         let range = try payload(of: 3)
-        guard unsafe Self.isUTF8(unsafe slice(range)) else { throw CBORError(.notUTF8, at: start) }
+        guard unsafe Self.isASCII(unsafe slice(range)) || Self.isUTF8(unsafe slice(range)) else {
+            throw CBORError(.notUTF8, at: start)
+        }
         return range
     }
 
-    /// Where a byte string lies.
-    package mutating func byteString() throws(CBORError) -> Range<Int> { try payload(of: 2) }
-
+    /// Where a text string lies that `skip` or `text` has walked over before: it is known to be UTF-8.
+    @inlinable
     @inline(__always)
-    private mutating func payload(of major: UInt8) throws(CBORError) -> Range<Int> {
+    public mutating func knownText() throws(CBORError) -> Range<Int> { try payload(of: 3) }
+
+    /// Where a byte string lies.
+    public mutating func byteString() throws(CBORError) -> Range<Int> { try payload(of: 2) }
+
+    @inlinable
+    @inline(__always)
+    mutating func payload(of major: UInt8) throws(CBORError) -> Range<Int> {
         let start = offset
         let length = try head(of: major)
         guard length <= UInt64(end - offset) else { throw CBORError(.truncated, at: start) }
         let range = offset..<offset + Int(length)
-        offset = range.upperBound
+        position = range.upperBound
         return range
     }
 
     /// The number of items of an array.
-    package mutating func array() throws(CBORError) -> Int { try count(of: 4, least: 1) }
+    @inlinable
+    @inline(__always)
+    public mutating func array() throws(CBORError) -> Int { try count(of: 4, least: 1) }
     /// The number of pairs of a map.
-    package mutating func map() throws(CBORError) -> Int { try count(of: 5, least: 2) }
+    @inlinable
+    @inline(__always)
+    public mutating func map() throws(CBORError) -> Int { try count(of: 5, least: 2) }
 
-    private mutating func count(of major: UInt8, least: UInt64) throws(CBORError) -> Int {
+    @inlinable
+    @inline(__always)
+    mutating func count(of major: UInt8, least: UInt64) throws(CBORError) -> Int {
         let start = offset
         let count = try head(of: major)
         // Each item takes a byte at least: a larger count is a lie, found before anything is reserved for it.
@@ -191,23 +243,23 @@ package struct CBORReader {
     }
 
     /// The number of a tag.
-    package mutating func tag() throws(CBORError) -> UInt64 { try head(of: 6) }
+    public mutating func tag() throws(CBORError) -> UInt64 { try head(of: 6) }
 
     /// true or false.
-    package mutating func bool() throws(CBORError) -> Bool {
+    public mutating func bool() throws(CBORError) -> Bool {
         guard try type() == .bool else { throw CBORError(.unexpectedType, at: offset) }
-        defer { offset += 1 }
+        defer { position += 1 }
         return byte(offset) == 0xf5
     }
 
     /// null.
-    package mutating func null() throws(CBORError) {
+    public mutating func null() throws(CBORError) {
         guard try type() == .null else { throw CBORError(.unexpectedType, at: offset) }
-        offset += 1
+        position += 1
     }
 
     /// A decimal fraction after its tag 4: exponent and mantissa.
-    package mutating func decimal() throws(CBORError) -> (mantissa: Int64, exponent: Int64) {
+    public mutating func decimal() throws(CBORError) -> (mantissa: Int64, exponent: Int64) {
         let start = offset
         guard try tag() == 4, try array() == 2 else { throw CBORError(.unsupported, at: start) }
         let exponent = try integer()
@@ -215,7 +267,7 @@ package struct CBORReader {
     }
 
     /// A floating-point number, as its value.
-    package mutating func float() throws(CBORError) -> Double {
+    public mutating func float() throws(CBORError) -> Double {
         let start = offset
         guard try type() == .float else { throw CBORError(.unexpectedType, at: start) }
         let width = byte(offset) & 31
@@ -240,22 +292,26 @@ package struct CBORReader {
     // MARK: Maps
 
     /// The keys of one map in their order; each key must be after the one before (bytewise, RFC 8949 4.2.1).
-    package struct KeyOrder {
+    public struct KeyOrder {
         private var previous: Range<Int>?
 
-        package init() {}
+        public init() {}
 
         /// Call with the range of each key's encoded bytes.
-        package mutating func check(_ key: Range<Int>, in reader: CBORReader) throws(CBORError) {
-            if let previous {
-                let left = unsafe reader.slice(previous)
-                let right = unsafe reader.slice(key)
-                guard unsafe left.lexicographicallyPrecedes(right) else {
-                    throw CBORError(.keyOrder, at: key.lowerBound)
-                }
+        public mutating func check(_ key: Range<Int>, in reader: CBORReader) throws(CBORError) {
+            if let previous, !reader.isAscending(previous, key) {
+                throw CBORError(.keyOrder, at: key.lowerBound)
             }
             previous = key
         }
+    }
+
+    private func isAscending(_ left: Range<Int>, _ right: Range<Int>) -> Bool {
+        let one = unsafe slice(left)
+        let two = unsafe slice(right)
+        guard let first = one.baseAddress, let second = two.baseAddress else { return false }
+        let order = unsafe memcmp(first, second, min(one.count, two.count))
+        return order < 0 || order == 0 && one.count < two.count
     }
 
     // MARK: Skipping
@@ -263,7 +319,7 @@ package struct CBORReader {
     /// Skips one item of any kind, checking it as reading would.
     /// - Returns: where it lay.
     @discardableResult
-    package mutating func skip() throws(CBORError) -> Range<Int> { try skip(depth: 0) }
+    public mutating func skip() throws(CBORError) -> Range<Int> { try skip(depth: 0) }
 
     private mutating func skip(depth: Int) throws(CBORError) -> Range<Int> {
         let start = offset
@@ -272,7 +328,7 @@ package struct CBORReader {
         case .unsigned, .negative, .float: _ = try head()
         case .bytes: _ = try byteString()
         case .text: _ = try text()
-        case .bool, .null: offset += 1
+        case .bool, .null: position += 1
         case .tag:
             _ = try tag()
             _ = try skip(depth: depth + 1)
@@ -291,24 +347,33 @@ package struct CBORReader {
         return start..<offset
     }
 
-    /// True for well-formed UTF-8 (RFC 3629); ASCII, eight bytes at a time, is the fast road.
-    private static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        var index = 0
-        if bytes.count >= 8 {
-            // The last eight bytes overlap what the loop sees: one load more instead of a loop over the tail.
-            let last = unsafe bytes.loadUnaligned(fromByteOffset: bytes.count &- 8, as: UInt64.self)
-            var seen = last
+    /// True for ASCII: the fast road, eight bytes at a time, the last of them overlapping instead of a loop for the tail.
+    @inlinable
+    @inline(__always)
+    static func isASCII(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let count = bytes.count
+        if count >= 8 {
+            var seen = unsafe bytes.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
             var offset = 0
-            while offset &+ 8 < bytes.count {
+            while offset &+ 8 < count {
                 seen |= unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
                 offset &+= 8
             }
-            if seen & 0x8080_8080_8080_8080 == 0 { return true }
+            return seen & 0x8080_8080_8080_8080 == 0
         }
-        while index &+ 8 <= bytes.count {
-            if unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 { break }
-            index &+= 8
+        if count >= 4 {
+            let first = unsafe bytes.loadUnaligned(as: UInt32.self)
+            return unsafe (first | bytes.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)) & 0x8080_8080 == 0
         }
+        var seen: UInt8 = 0
+        for index in 0..<count { seen |= unsafe bytes[index] }
+        return seen & 0x80 == 0
+    }
+
+    /// True for well-formed UTF-8 (RFC 3629).
+    @usableFromInline
+    static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
         while index < bytes.count {
             let first = unsafe bytes[index]
             if first < 0x80 {

@@ -1,5 +1,7 @@
 // CBOR as a tree, for what is not on the hot path: clients, the change log, tests.
 
+import Memory
+
 /// A value of the subset that this project uses.
 package indirect enum CBORValue: Sendable, Hashable {
     case unsigned(UInt64)
@@ -32,7 +34,7 @@ extension CBORValue {
     package var encoded: [UInt8] {
         var writer = CBORWriter()
         write(to: &writer)
-        return writer.bytes
+        return writer.bytes.array
     }
 
     /// Appends the deterministic encoding.

@@ -3,15 +3,17 @@
 // It is no defence: equality is always confirmed on the bytes, so a collision costs time, never a wrong answer.
 
 /// Hashes bytes; the same on every machine and in every version, because records keep the result.
-package enum ContentHash {
+public enum ContentHash {
+    @inlinable
     @inline(__always)
-    private static func mix(_ state: UInt64, _ word: UInt64) -> UInt64 {
+    static func mix(_ state: UInt64, _ word: UInt64) -> UInt64 {
         let product = (state ^ word) &* 0x9e37_79b9_7f4a_7c15
         return product ^ (product >> 29)
     }
 
     /// Hash of the bytes in `count` and order.
-    package static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    @inlinable
+    public static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         var state: UInt64 = 0x2545_f491_4f6c_dd1d ^ UInt64(truncatingIfNeeded: bytes.count)
         var offset = 0
         while offset &+ 8 <= bytes.count {

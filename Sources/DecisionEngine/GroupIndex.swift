@@ -50,6 +50,7 @@ package struct GroupIndex: Sendable {
     }
 
     /// Calls `body` with each policy group that a direct membership in `number` makes true.
+    @inlinable
     @inline(__always)
     package func forEachPolicyGroup(below number: UInt32, _ body: (UInt32) -> Void) {
         if keys.isEmpty { return }

@@ -12,6 +12,7 @@
 // INVARIANT: the compiler is the only writer; every offset in the image lies in the image, every jump of the code
 // goes to an instruction that was emitted before (so the code has no cycle), every index child to a node.
 
+package import Memory
 package import PolicyLanguage
 
 /// Offsets and marks of the image.
@@ -77,16 +78,12 @@ package final class Program: Sendable {
     package let policies: CheckedPolicies
     /// Scope and attribute name of each operand, for errors (`Verdict.attribute`).
     package let operandNames: [AttributeReference?]
+    /// The memory of the tables below.
+    private let names: NameArena
     /// Entity types by name.
     package let entityTypes: NameTable
     /// Actions by name.
     package let actions: NameTable
-    /// Attributes of each entity type by name.
-    package let entityAttributes: [NameTable]
-    /// Properties of each action by name.
-    package let actionAttributes: [NameTable]
-    /// Attributes of the context by name.
-    package let contextAttributes: NameTable
     /// Slots of session records.
     package let sessionSlots: SessionSlots
     /// Per subject type: true when the store must know the subject.
@@ -113,11 +110,10 @@ package final class Program: Sendable {
         self.operandNames = operandNames
         self.needs = needs
         let catalog = policies.catalog
-        entityTypes = NameTable(catalog.entities.map(\.name))
-        actions = NameTable(catalog.actions.map(\.name))
-        entityAttributes = catalog.entities.map { NameTable($0.attributes.map(\.name)) }
-        actionAttributes = catalog.actions.map { NameTable($0.attributes.map(\.name)) }
-        contextAttributes = NameTable(catalog.context.map(\.name))
+        let names = NameArena([catalog.entities.map(\.name), catalog.actions.map(\.name)])
+        self.names = names
+        entityTypes = names[0]
+        actions = names[1]
         sessionSlots = SessionSlots(catalog)
         subjectMustExist = catalog.entities.indices.map { index in
             index == Catalog.user || catalog.entities[index].attributes.contains(where: \.isStored)
@@ -171,6 +167,10 @@ package struct SourceNeeds: OptionSet, Sendable, Hashable {
     package static let resource = SourceNeeds(rawValue: 4)
     /// Attributes or authentication of the session.
     package static let session = SourceNeeds(rawValue: 8)
+
+    /// Membership as one bit test; the protocol's own goes through generic equality.
+    @inline(__always)
+    package func contains(_ member: SourceNeeds) -> Bool { rawValue & member.rawValue == member.rawValue }
 }
 
 /// Why checked policies could not be compiled. Nothing of the program exists then.

@@ -15,27 +15,28 @@
 // duration as Int64 bits; string and reference as offset | length << 32 to {u64 hash, bytes}; address as offset
 // to {u64 high, u64 low}; set as offset | count << 32 to its elements' payloads, ascending (strings by hash).
 
-import Glibc
+public import Glibc
+public import Memory
 package import PolicyLanguage
 
 /// Named numbers of the layout.
-package enum RecordLayout {
+public enum RecordLayout {
     /// The format byte of a plain record.
-    package static let plain: UInt8 = 1
+    @inlinable public static var plain: UInt8 { 1 }
     /// The flag of a deprovisioned subject or an ended session.
-    package static let inactive: UInt8 = 1
+    @inlinable public static var inactive: UInt8 { 1 }
     /// Bytes before the first slot.
-    package static let headerSize = 16
+    @inlinable public static var headerSize: Int { 16 }
     /// Bytes of one slot.
-    package static let slotSize = 16
+    @inlinable public static var slotSize: Int { 16 }
     /// "Valid until" of a slot without a value.
-    package static let absent = Int64.min
+    @inlinable public static var absent: Int64 { Int64.min }
     /// "Valid until" of a slot whose value in a question has the wrong type; never has a value either.
-    package static let malformed = Int64.min + 1
+    @inlinable public static var malformed: Int64 { Int64.min + 1 }
     /// "Valid until" of a value that no clock ends.
-    package static let forever = Int64.max
+    @inlinable public static var forever: Int64 { Int64.max }
     /// Largest record, in bytes: a subject in 100,000 groups still fits.
-    package static let maxBytes = 1 << 20
+    @inlinable public static var maxBytes: Int { 1 << 20 }
 }
 
 /// The slots that every session has after the attributes its catalog declares.
@@ -68,56 +69,42 @@ package struct SessionSlots: Sendable, Hashable {
 }
 
 /// Writes records. Reusable: `reset` keeps the memory, so that a reactor's builders stop allocating.
-///
-/// INVARIANT: the first `count` bytes of `storage` are the record so far; `grow` makes room before every store, and
-/// each store stays below `count`.
-package struct RecordBuilder: ~Copyable {
-    private var storage: [UInt8]
-    private var count = 0
+public struct RecordBuilder: ~Copyable {
+    @usableFromInline var storage = GrowableBytes(capacity: 512)
     /// Slots of the record.
-    package private(set) var slotCount = 0
+    @inlinable public var slotCount: Int { slots }
+    @usableFromInline var slots = 0
 
-    package init() { storage = Array(repeating: 0, count: 512) }
+    @inlinable
+    public init() {}
 
     /// The record so far, copied; complete after any call.
-    package var bytes: [UInt8] { Array(storage[..<count]) }
+    package var bytes: [UInt8] { storage.array }
 
     /// Starts a record with this many empty slots (at most 65,535).
-    package mutating func reset(slots: Int, flags: UInt8 = 0) {
-        slotCount = min(max(0, slots), Int(UInt16.max))
-        count = 0
-        let slots = slotCount
-        grow(RecordLayout.headerSize + slots * RecordLayout.slotSize)
+    @inlinable
+    public mutating func reset(slots: Int, flags: UInt8 = 0) {
+        self.slots = min(max(0, slots), Int(UInt16.max))
+        storage.removeAll()
+        storage.reserve(RecordLayout.headerSize &+ slotCount &* RecordLayout.slotSize)
+        let head = UInt64(RecordLayout.plain) | UInt64(flags) << 8 | UInt64(slotCount) << 16
+        storage.append(word: head.littleEndian)
+        storage.append(word: UInt64(0))
         let absent = UInt64(bitPattern: RecordLayout.absent).littleEndian
-        unsafe storage.withUnsafeMutableBytes { buffer in
-            unsafe buffer.storeBytes(of: 0, toByteOffset: 0, as: UInt64.self)
-            unsafe buffer.storeBytes(of: 0, toByteOffset: 8, as: UInt64.self)
-            unsafe buffer.storeBytes(of: RecordLayout.plain, toByteOffset: 0, as: UInt8.self)
-            unsafe buffer.storeBytes(of: flags, toByteOffset: 1, as: UInt8.self)
-            unsafe buffer.storeBytes(of: UInt16(slots).littleEndian, toByteOffset: 2, as: UInt16.self)
-            for slot in 0..<slots {
-                let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
-                unsafe buffer.storeBytes(of: 0, toByteOffset: offset, as: UInt64.self)
-                unsafe buffer.storeBytes(of: absent, toByteOffset: offset &+ 8, as: UInt64.self)
-            }
-        }
-    }
-
-    /// Makes the record longer by this many bytes, whose content is for the caller to write.
-    @inline(__always)
-    private mutating func grow(_ more: Int) {
-        count &+= more
-        if count > storage.count {
-            storage.append(contentsOf: repeatElement(0, count: max(count, storage.count * 2) - storage.count))
+        for _ in 0..<slotCount {
+            storage.append(word: UInt64(0))
+            storage.append(word: absent)
         }
     }
 
     /// Fills a slot with a ready payload.
-    package mutating func set(_ slot: Int, payload: UInt64, validUntil: Int64 = RecordLayout.forever) {
+    @inlinable
+    @inline(__always)
+    public mutating func set(_ slot: Int, payload: UInt64, validUntil: Int64 = RecordLayout.forever) {
         guard slot >= 0, slot < slotCount else { return }
-        let offset = RecordLayout.headerSize + slot * RecordLayout.slotSize
-        store64(payload, at: offset)
-        store64(UInt64(bitPattern: validUntil), at: offset + 8)
+        let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
+        storage.store(payload.littleEndian, at: offset)
+        storage.store(UInt64(bitPattern: validUntil).littleEndian, at: offset &+ 8)
     }
 
     /// Fills a slot with a constant.
@@ -131,16 +118,11 @@ package struct RecordBuilder: ~Copyable {
     }
 
     /// Puts a string on the heap and returns its payload.
-    package mutating func append(string: UnsafeRawBufferPointer) -> UInt64 {
-        let offset = count
-        let hash = unsafe ContentHash.hash(string)
-        grow(8 + string.count)
-        unsafe storage.withUnsafeMutableBytes { buffer in
-            unsafe buffer.storeBytes(of: hash.littleEndian, toByteOffset: offset, as: UInt64.self)
-            if let from = string.baseAddress, let base = buffer.baseAddress {
-                unsafe memcpy(base + offset + 8, from, string.count)
-            }
-        }
+    @inlinable
+    public mutating func append(string: UnsafeRawBufferPointer) -> UInt64 {
+        let offset = storage.count
+        storage.append(word: unsafe ContentHash.hash(string).littleEndian)
+        unsafe storage.append(string)
         return UInt64(offset) | UInt64(string.count) << 32
     }
 
@@ -156,9 +138,9 @@ package struct RecordBuilder: ~Copyable {
 
     /// Puts an address on the heap and returns its payload.
     package mutating func append(address: IPAddress) -> UInt64 {
-        let offset = UInt64(count)
-        append64(address.high)
-        append64(address.low)
+        let offset = UInt64(storage.count)
+        storage.append(word: address.high.littleEndian)
+        storage.append(word: address.low.littleEndian)
         return offset | 16 << 32
     }
 
@@ -170,8 +152,8 @@ package struct RecordBuilder: ~Copyable {
         } else {
             elements.sort()
         }
-        let offset = UInt64(count)
-        for element in elements { append64(element) }
+        let offset = UInt64(storage.count)
+        for element in elements { storage.append(word: element.littleEndian) }
         return offset | UInt64(elements.count) << 32
     }
 
@@ -201,50 +183,25 @@ package struct RecordBuilder: ~Copyable {
 
     /// Writes the direct groups; call once. `groups` must be ascending.
     package mutating func setGroups(_ groups: [UInt32]) {
-        guard count >= RecordLayout.headerSize, !groups.isEmpty else { return }
-        store32(UInt32(count), at: 4)
-        store32(UInt32(groups.count), at: 8)
-        for group in groups { append32(group) }
+        guard storage.count >= RecordLayout.headerSize, !groups.isEmpty else { return }
+        storage.store(UInt32(storage.count).littleEndian, at: 4)
+        storage.store(UInt32(groups.count).littleEndian, at: 8)
+        for group in groups { storage.append(word: group.littleEndian) }
     }
 
     /// Lends the finished record; the view must not outlive the closure.
-    package borrowing func withView<Result>(_ body: (RecordView) -> Result) -> Result {
-        unsafe storage.withUnsafeBytes { buffer in
-            unsafe body(RecordView(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
-        }
-    }
+    package borrowing func withView<Result>(_ body: (RecordView) -> Result) -> Result { body(unsafe borrowedView) }
+
+    /// The finished record in place. Unsafe: void after the next change of the builder.
+    @unsafe
+    @inlinable
+    @inline(__always)
+    public var borrowedView: RecordView { unsafe RecordView(storage.borrowed) }
 
     private func hashOfString(_ payload: UInt64) -> UInt64 {
         let offset = Int(payload & 0xffff_ffff)
-        guard offset + 8 <= count else { return 0 }
-        return unsafe storage.withUnsafeBytes {
-            unsafe UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-        }
-    }
-
-    private mutating func append32(_ value: UInt32) {
-        let offset = count
-        grow(4)
-        store32(value, at: offset)
-    }
-
-    private mutating func append64(_ value: UInt64) {
-        let offset = count
-        grow(8)
-        store64(value, at: offset)
-    }
-
-    private mutating func store32(_ value: UInt32, at offset: Int) {
-        unsafe storage.withUnsafeMutableBytes {
-            unsafe $0.storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self)
-        }
-    }
-
-    @inline(__always)
-    private mutating func store64(_ value: UInt64, at offset: Int) {
-        unsafe storage.withUnsafeMutableBytes {
-            unsafe $0.storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt64.self)
-        }
+        guard offset + 8 <= storage.count else { return 0 }
+        return UInt64(littleEndian: storage.load(at: offset, as: UInt64.self))
     }
 }
 
@@ -254,25 +211,29 @@ package struct RecordBuilder: ~Copyable {
 /// read transaction stays open, the builder is not touched. Every read is checked against `count`, so bytes that
 /// are no record give nil, never a stray read.
 @safe
-package struct RecordView {
-    private let base: UnsafeRawPointer?
-    private let count: Int
+public struct RecordView {
+    @usableFromInline let base: UnsafeRawPointer?
+    @usableFromInline let count: Int
 
     /// A view of nothing; every slot is absent.
-    package static var empty: RecordView { unsafe RecordView(UnsafeRawBufferPointer(start: nil, count: 0)) }
+    @inlinable
+    public static var empty: RecordView { unsafe RecordView(UnsafeRawBufferPointer(start: nil, count: 0)) }
 
     /// A view of bytes that outlive it (see the invariant).
-    package init(_ bytes: UnsafeRawBufferPointer) {
+    @inlinable
+    public init(_ bytes: UnsafeRawBufferPointer) {
         unsafe base = bytes.baseAddress
         count = unsafe bytes.baseAddress == nil ? 0 : bytes.count
     }
 
     /// True when there is no record.
+    @inlinable
     @inline(__always)
-    package var isEmpty: Bool { count == 0 }
+    public var isEmpty: Bool { count == 0 }
 
     /// True when the bytes carry a plain record's header and all its slots.
-    package var isWellFormed: Bool {
+    @inlinable
+    public var isWellFormed: Bool {
         count >= RecordLayout.headerSize && load8(0) == RecordLayout.plain
             && RecordLayout.headerSize + slotCount * RecordLayout.slotSize <= count
     }
@@ -280,16 +241,20 @@ package struct RecordView {
     /// The format byte; 0 for an empty view.
     package var format: UInt8 { count > 0 ? load8(0) : 0 }
     /// True for a deprovisioned subject or an ended session.
-    package var isInactive: Bool { count > 1 && load8(1) & RecordLayout.inactive != 0 }
+    @inlinable
+    public var isInactive: Bool { count > 1 && load8(1) & RecordLayout.inactive != 0 }
     /// Slots of the record.
+    @inlinable
     @inline(__always)
-    package var slotCount: Int { count >= 4 ? Int(load8(2)) | Int(load8(3)) << 8 : 0 }
+    public var slotCount: Int { count >= 4 ? Int(load8(2)) | Int(load8(3)) << 8 : 0 }
     /// Number of direct groups.
-    package var groupCount: Int { count >= 12 ? Int(load32(8)) : 0 }
+    @inlinable
+    public var groupCount: Int { count >= 12 ? Int(load32(8)) : 0 }
 
     /// The direct group at an index below `groupCount`, or nil when the record is cut short.
+    @inlinable
     @inline(__always)
-    package func group(_ index: Int) -> UInt32? {
+    public func group(_ index: Int) -> UInt32? {
         guard count >= RecordLayout.headerSize, index >= 0 else { return nil }
         let offset = Int(load32(4)) &+ index &* 4
         guard offset &+ 4 <= count else { return nil }
@@ -297,24 +262,27 @@ package struct RecordView {
     }
 
     /// "Valid until" of a slot: `absent` when the record has no such slot.
+    @inlinable
     @inline(__always)
-    package func validUntil(_ slot: Int) -> Int64 {
+    public func validUntil(_ slot: Int) -> Int64 {
         let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
         guard slot >= 0, offset &+ 16 <= count, slot < slotCount else { return RecordLayout.absent }
         return Int64(bitPattern: load64(offset &+ 8))
     }
 
     /// Payload of a slot for which `validUntil` gave a value.
+    @inlinable
     @inline(__always)
-    package func payload(_ slot: Int) -> UInt64 {
+    public func payload(_ slot: Int) -> UInt64 {
         let offset = RecordLayout.headerSize &+ slot &* RecordLayout.slotSize
         guard slot >= 0, offset &+ 16 <= count else { return 0 }
         return load64(offset)
     }
 
     /// The hash and bytes behind a string payload, or nil when they do not lie in the record.
+    @inlinable
     @inline(__always)
-    package func string(_ payload: UInt64) -> RecordString? {
+    public func string(_ payload: UInt64) -> RecordString? {
         let offset = Int(payload & 0xffff_ffff)
         let length = Int(payload >> 32)
         guard let base = unsafe base, offset &+ 8 &+ length <= count else { return nil }
@@ -331,50 +299,63 @@ package struct RecordView {
     }
 
     /// Number of elements behind a set payload.
+    @inlinable
     @inline(__always)
-    package func setCount(_ payload: UInt64) -> Int { Int(payload >> 32) }
+    public func setCount(_ payload: UInt64) -> Int { Int(payload >> 32) }
 
     /// Payload of one element of a set, or nil when it does not lie in the record.
+    @inlinable
     @inline(__always)
-    package func setElement(_ payload: UInt64, _ index: Int) -> UInt64? {
+    public func setElement(_ payload: UInt64, _ index: Int) -> UInt64? {
         let offset = Int(payload & 0xffff_ffff) &+ index &* 8
         guard index >= 0, offset &+ 8 <= count else { return nil }
         return load64(offset)
     }
 
+    @inlinable
     @inline(__always)
-    private func load8(_ offset: Int) -> UInt8 {
+    func load8(_ offset: Int) -> UInt8 {
         unsafe base.unsafelyUnwrapped.load(fromByteOffset: offset, as: UInt8.self)
     }
 
+    @inlinable
     @inline(__always)
-    private func load32(_ offset: Int) -> UInt32 {
+    func load32(_ offset: Int) -> UInt32 {
         unsafe UInt32(littleEndian: base.unsafelyUnwrapped.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
     }
 
+    @inlinable
     @inline(__always)
-    private func load64(_ offset: Int) -> UInt64 {
+    func load64(_ offset: Int) -> UInt64 {
         unsafe UInt64(littleEndian: base.unsafelyUnwrapped.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 }
 
 /// A string inside a record.
 @safe
-package struct RecordString {
+public struct RecordString {
     /// `ContentHash` of the bytes.
-    package let hash: UInt64
+    public let hash: UInt64
     /// The UTF-8; lives as long as the record (see `RecordView`).
-    package let bytes: UnsafeRawBufferPointer
+    public let bytes: UnsafeRawBufferPointer
+
+    @inlinable
+    init(hash: UInt64, bytes: UnsafeRawBufferPointer) {
+        self.hash = hash
+        unsafe self.bytes = bytes
+    }
 
     /// True when hash, length and bytes agree.
+    @inlinable
     @inline(__always)
-    package func equals(_ other: RecordString) -> Bool {
+    public func equals(_ other: RecordString) -> Bool {
         guard hash == other.hash, unsafe bytes.count == other.bytes.count else { return false }
         return compareBytes(other) == 0
     }
 
     /// Negative, zero or positive, by UTF-8 bytes, which is the order of Unicode scalars.
-    package func compareBytes(_ other: RecordString) -> Int {
+    @inlinable
+    public func compareBytes(_ other: RecordString) -> Int {
         let common = min(unsafe bytes.count, unsafe other.bytes.count)
         if common > 0, let left = unsafe bytes.baseAddress, let right = unsafe other.bytes.baseAddress {
             let order = unsafe memcmp(left, right, common)

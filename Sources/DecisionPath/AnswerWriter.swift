@@ -4,6 +4,7 @@ import AttributeStore
 import CBOR
 import DecisionEngine
 import DecisionProtocol
+import Memory
 import PolicyLanguage
 
 /// What every answer tells beside the verdict.
@@ -20,15 +21,15 @@ struct AnswerFacts {
 enum AnswerWriter {
     /// Leaves room for the length.
     static func begin(_ output: inout CBORWriter) -> Int {
-        let start = output.bytes.count
-        for _ in 0..<ProtocolLimits.prefixBytes { output.bytes.append(0) }
-        return start
+        // Most answers fit: one look at the room instead of one for each byte.
+        output.bytes.reserve(160)
+        return output.bytes.appendZeros(ProtocolLimits.prefixBytes)
     }
 
     /// Fills the length in.
     static func end(_ output: inout CBORWriter, _ start: Int) {
         let count = UInt32(truncatingIfNeeded: output.bytes.count - start - ProtocolLimits.prefixBytes)
-        for index in 0..<4 { output.bytes[start + index] = UInt8(truncatingIfNeeded: count >> UInt32(24 - 8 * index)) }
+        output.bytes.store(count.bigEndian, at: start)
     }
 
     static func write(
@@ -55,7 +56,10 @@ enum AnswerWriter {
             for rule in rules {
                 let index = Int(rule)
                 let start = index == 0 ? 0 : compiled.ruleEnds[index - 1]
-                output.bytes.append(contentsOf: compiled.ruleFragments[start..<compiled.ruleEnds[index]])
+                unsafe compiled.ruleFragments.withUnsafeBytes { fragments in
+                    unsafe output.bytes.append(
+                        UnsafeRawBufferPointer(rebasing: fragments[start..<compiled.ruleEnds[index]]))
+                }
             }
         }
         if verdict.cause != .rules {
@@ -97,18 +101,14 @@ enum AnswerWriter {
         output.unsigned(kind)
         output.unsigned(4)
         output.head(2, 16)
-        append(facts.decision.0, &output)
-        append(facts.decision.1, &output)
+        output.bytes.append(word: facts.decision.0.bigEndian)
+        output.bytes.append(word: facts.decision.1.bigEndian)
         output.unsigned(5)
         output.unsigned(facts.version)
         output.unsigned(6)
         output.unsigned(facts.snapshot)
         output.unsigned(7)
         output.unsigned(UInt64(max(0, facts.now)))
-    }
-
-    private static func append(_ word: UInt64, _ output: inout CBORWriter) {
-        for index in 0..<8 { output.bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * index))) }
     }
 
     // MARK: Step-up

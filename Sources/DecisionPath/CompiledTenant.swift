@@ -23,13 +23,13 @@ package final class CompiledTenant: Sendable {
     let ruleFragments: [UInt8]
     let ruleEnds: [Int]
     /// How to read each attribute of a question.
-    let entityPlans: [[SlotPlan]]
-    let actionPlans: [[SlotPlan]]
-    let contextPlans: [SlotPlan]
-    /// Names of enum cases, by the plans' `table`.
-    let caseTables: [NameTable]
-    /// Type names as the keys of views carry them.
+    let plans: QuestionPlans
+    /// Type names.
     let typeNames: [String]
+    /// What the keys of views start with, by entity type.
+    let viewPrefixes: [ViewPrefix]
+    let devicePrefix: ViewPrefix
+    let sessionPrefix: ViewPrefix
     /// Per entity type: whether it can ask. Kept apart because touching the catalog's value would count references.
     let isSubject: [Bool]
 
@@ -64,12 +64,11 @@ package final class CompiledTenant: Sendable {
         }
         ruleFragments = fragments
         ruleEnds = ends
-        var tables: [NameTable] = []
-        func plans(_ attributes: [Attribute]) -> [SlotPlan] { attributes.map { SlotPlan($0, &tables) } }
-        entityPlans = program.catalog.entities.map { plans($0.attributes) }
-        actionPlans = program.catalog.actions.map { plans($0.attributes) }
-        contextPlans = plans(program.catalog.context)
-        caseTables = tables
+        let catalog = program.catalog
+        plans = QuestionPlans(catalog)
+        viewPrefixes = catalog.entities.map { ViewPrefix(layout: layout, type: $0.name) }
+        devicePrefix = ViewPrefix(layout: layout, type: "device")
+        sessionPrefix = ViewPrefix(layout: layout, type: "session")
         isSubject = program.catalog.entities.map(\.isSubject)
         typeNames = program.catalog.entities.map(\.name)
     }
@@ -77,52 +76,5 @@ package final class CompiledTenant: Sendable {
     static func reference(_ rule: CheckedRule, _ files: [SourceFile]) -> RuleReference {
         let file = files.indices.contains(Int(rule.range.file)) ? files[Int(rule.range.file)].name : ""
         return RuleReference(name: rule.name, file: file, line: UInt64(max(0, rule.range.line)), reason: rule.reason)
-    }
-}
-
-/// How an attribute of a question is read; plain words, so that reading it touches no reference count.
-struct SlotPlan: Sendable {
-    enum Kind: UInt8, Sendable {
-        case boolean, integer, decimal, string, enumeration, datetime, duration, address, reference
-    }
-
-    var kind: Kind
-    /// The attribute is a set of `kind`.
-    var isSet = false
-    var isFromRequest: Bool
-    /// Index into `CompiledTenant.caseTables`.
-    var table: Int32 = 0
-    var low = Int64.min
-    var high = Int64.max
-
-    init(_ attribute: Attribute, _ tables: inout [NameTable]) {
-        isFromRequest = attribute.isFromRequest
-        kind = .boolean
-        set(attribute.type, &tables)
-    }
-
-    private mutating func set(_ type: ValueType, _ tables: inout [NameTable]) {
-        switch type {
-        case .boolean: kind = .boolean
-        case .integer(let range):
-            kind = .integer
-            if let range {
-                low = range.lowerBound
-                high = range.upperBound
-            }
-        case .decimal: kind = .decimal
-        case .string: kind = .string
-        case .enumeration(let type):
-            kind = .enumeration
-            table = Int32(tables.count)
-            tables.append(NameTable(type.cases))
-        case .datetime: kind = .datetime
-        case .duration: kind = .duration
-        case .address: kind = .address
-        case .reference: kind = .reference
-        case .set(let element):
-            isSet = true
-            set(element, &tables)
-        }
     }
 }

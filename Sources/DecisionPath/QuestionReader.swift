@@ -2,50 +2,55 @@
 
 import CBOR
 import DecisionEngine
+import Memory
 import PolicyLanguage
 
-/// Fills a record from an encoded map of properties. Unknown names and attributes that a request may not fill are
-/// passed over; a value of the wrong type marks its slot.
+/// Fills a record from an encoded map of properties that was walked over before. Unknown names and attributes that a
+/// request may not fill are passed over; a value of the wrong type marks its slot.
 func fillRecord(
-    _ builder: inout RecordBuilder, from properties: Range<Int>, in frame: CBORReader, names: NameTable,
-    plans: [SlotPlan], tables: [NameTable]
+    _ builder: inout RecordBuilder, from properties: Range<Int>, in frame: CBORReader, plan: RecordPlan
 ) throws(CBORError) {
     if properties.isEmpty { return }
     var reader = frame.reader(of: properties)
     let count = try reader.map()
     for _ in 0..<count {
-        guard try reader.type() == .text else {
+        guard reader.isNext(major: 3) else {
             try reader.skip()
             try reader.skip()
             continue
         }
-        let name = try reader.text()
-        let value = try reader.skip()
-        guard let slot = unsafe names[reader.slice(name)], plans[slot].isFromRequest else { continue }
-        var item = reader.reader(of: value)
-        if try item.type() == .null { continue }
-        if let payload = payload(&item, plans[slot], tables, &builder) {
+        let name = try reader.knownText()
+        let start = reader.offset
+        guard let slot = unsafe plan.names[reader.slice(name)], plan[slot].isFromRequest,
+            try reader.type() != .null
+        else {
+            try reader.skip()
+            continue
+        }
+        if let payload = payload(&reader, plan[slot], &builder) {
             builder.set(slot, payload: payload)
         } else {
             builder.setMalformed(slot)
+            try reader.move(to: start)
+            try reader.skip()
         }
     }
 }
 
 /// A value's payload; nil when it is not of the plan's type.
 private func payload(
-    _ reader: inout CBORReader, _ plan: SlotPlan, _ tables: [NameTable], _ builder: inout RecordBuilder
+    _ reader: inout CBORReader, _ plan: SlotPlan, _ builder: inout RecordBuilder
 ) -> UInt64? {
     do throws(CBORError) {
-        if plan.isSet { return try setPayload(&reader, plan, tables, &builder) }
-        return try scalarPayload(&reader, plan, tables, &builder)
+        if plan.isSet { return try setPayload(&reader, plan, &builder) }
+        return try scalarPayload(&reader, plan, &builder)
     } catch {
         return nil
     }
 }
 
 private func setPayload(
-    _ reader: inout CBORReader, _ plan: SlotPlan, _ tables: [NameTable], _ builder: inout RecordBuilder
+    _ reader: inout CBORReader, _ plan: SlotPlan, _ builder: inout RecordBuilder
 ) throws(CBORError) -> UInt64? {
     guard try reader.type() == .array else { return nil }
     let count = try reader.array()
@@ -54,7 +59,7 @@ private func setPayload(
     var seenTexts = Set<String>()
     for _ in 0..<count {
         let start = reader.offset
-        guard let payload = try scalarPayload(&reader, plan, tables, &builder) else { return nil }
+        guard let payload = try scalarPayload(&reader, plan, &builder) else { return nil }
         // A set holds a value once: `count( )` must not be swayed by repetition.
         if plan.kind == .string || plan.kind == .reference || plan.kind == .address {
             let text = unsafe String(decoding: reader.slice(start..<reader.offset), as: UTF8.self)
@@ -68,7 +73,7 @@ private func setPayload(
 }
 
 private func scalarPayload(
-    _ reader: inout CBORReader, _ plan: SlotPlan, _ tables: [NameTable], _ builder: inout RecordBuilder
+    _ reader: inout CBORReader, _ plan: SlotPlan, _ builder: inout RecordBuilder
 ) throws(CBORError) -> UInt64? {
     let type = try reader.type()
     switch plan.kind {
@@ -86,7 +91,7 @@ private func scalarPayload(
     case .decimal: return try decimalPayload(&reader, type)
     case .string, .reference:
         guard type == .text else { return nil }
-        let range = try reader.text()
+        let range = try reader.knownText()
         let bytes = unsafe reader.slice(range)
         // NFC only touches what is not ASCII; ids are compared as they are.
         if plan.kind == .string, unsafe bytes.contains(where: { $0 >= 0x80 }) {
@@ -95,15 +100,15 @@ private func scalarPayload(
         return unsafe builder.append(string: bytes)
     case .enumeration:
         guard type == .text else { return nil }
-        let range = try reader.text()
-        return unsafe tables[Int(plan.table)][reader.slice(range)].map { UInt64($0) }
+        let range = try reader.knownText()
+        return unsafe plan.cases?[reader.slice(range)].map { UInt64($0) }
     case .datetime:
         guard type == .text else { return nil }
-        let text = unsafe String(decoding: reader.slice(try reader.text()), as: UTF8.self)
+        let text = unsafe String(decoding: reader.slice(try reader.knownText()), as: UTF8.self)
         return Instant.parse(text).map { UInt64(bitPattern: $0) }
     case .address:
         guard type == .text else { return nil }
-        let bytes = unsafe reader.slice(try reader.text())
+        let bytes = unsafe reader.slice(try reader.knownText())
         return unsafe IPAddress(bytes).map { builder.append(address: $0) }
     }
 }

@@ -7,6 +7,7 @@ package import AttributeStore
 package import CBOR
 import DecisionEngine
 package import DecisionProtocol
+import Memory
 import PolicyLanguage
 
 /// Decides for one tenant on one thread.
@@ -150,7 +151,7 @@ package final class TenantDecider {
         output.unsigned(head.id)
         output.unsigned(9)
         output.array(count)
-        output.bytes.append(contentsOf: batch.bytes)
+        unsafe output.bytes.append(batch.bytes.borrowed)
         AnswerWriter.end(&output, start)
     }
 
@@ -187,19 +188,12 @@ package final class TenantDecider {
         } catch {
             return refuse(.malformedProperties, facts, &output)
         }
-        return subject.withView { subjectView in
-            resource.withView { resourceView in
-                action.withView { actionView in
-                    context.withView { contextView in
-                        inputs.subjectInQuestion = subjectView
-                        inputs.resourceInQuestion = resourceView
-                        inputs.actionInQuestion = actionView
-                        inputs.context = contextView
-                        return conclude(question, inputs, compiled, facts, &output)
-                    }
-                }
-            }
-        }
+        // The builders are not touched again before the answer is written.
+        unsafe inputs.subjectInQuestion = subject.borrowedView
+        unsafe inputs.resourceInQuestion = resource.borrowedView
+        unsafe inputs.actionInQuestion = action.borrowedView
+        unsafe inputs.context = context.borrowedView
+        return conclude(question, inputs, compiled, facts, &output)
     }
 
     private func conclude(
@@ -263,8 +257,7 @@ package final class TenantDecider {
         let needs = program.needs(cell: cell)
         do throws(StoreError) {
             inputs.subject = try unsafe reader.view(
-                layout: compiled.layout, type: compiled.typeNames[inputs.subjectType],
-                id: frame.slice(question.subject.id))
+                compiled.viewPrefixes[inputs.subjectType], id: frame.slice(question.subject.id))
             if needs.contains(.groups) {
                 scratch.setGroups(of: inputs.subject, in: groups)
             } else {
@@ -272,15 +265,13 @@ package final class TenantDecider {
             }
             // A session that is named is always looked at: an ended one must end what it opened.
             if !question.session.isEmpty {
-                inputs.session = try unsafe reader.view(
-                    layout: compiled.layout, type: "session", id: frame.slice(question.session))
+                inputs.session = try unsafe reader.view(compiled.sessionPrefix, id: frame.slice(question.session))
                 if let problem = checkSession(question, frame, compiled, inputs) { return problem }
             }
             if needs.contains(.device) { inputs.device = try device(question, frame, compiled, inputs) }
             if needs.contains(.resource) {
                 inputs.resource = try unsafe reader.view(
-                    layout: compiled.layout, type: compiled.typeNames[inputs.resourceType],
-                    id: frame.slice(question.resource.id))
+                    compiled.viewPrefixes[inputs.resourceType], id: frame.slice(question.resource.id))
             }
         } catch {
             failure = error
@@ -308,40 +299,35 @@ package final class TenantDecider {
         _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
     ) throws(StoreError) -> RecordView {
         if !question.device.isEmpty {
-            return try unsafe reader.view(layout: compiled.layout, type: "device", id: frame.slice(question.device))
+            return try unsafe reader.view(compiled.devicePrefix, id: frame.slice(question.device))
         }
         let slot = compiled.program.sessionSlots.device
         guard !inputs.session.isEmpty, inputs.session.validUntil(slot) == RecordLayout.forever,
             let id = inputs.session.string(inputs.session.payload(slot))
         else { return .empty }
-        return try unsafe reader.view(layout: compiled.layout, type: "device", id: id.bytes)
+        return try unsafe reader.view(compiled.devicePrefix, id: id.bytes)
     }
 
     private func fillRecords(
         _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
     ) throws(CBORError) {
-        let program = compiled.program
-        let subjectPlans = compiled.entityPlans[inputs.subjectType]
-        subject.reset(slots: subjectPlans.count + 1)
-        subject.set(subjectPlans.count, payload: unsafe subject.append(string: frame.slice(question.subject.id)))
-        try fillRecord(
-            &subject, from: question.subject.properties, in: frame, names: program.entityAttributes[inputs.subjectType],
-            plans: subjectPlans, tables: compiled.caseTables)
-        let resourcePlans = compiled.entityPlans[inputs.resourceType]
-        resource.reset(slots: resourcePlans.count + 1)
-        resource.set(resourcePlans.count, payload: unsafe resource.append(string: frame.slice(question.resource.id)))
-        try fillRecord(
-            &resource, from: question.resource.properties, in: frame,
-            names: program.entityAttributes[inputs.resourceType], plans: resourcePlans, tables: compiled.caseTables)
-        let actionPlans = compiled.actionPlans[inputs.action]
-        action.reset(slots: actionPlans.count)
-        try fillRecord(
-            &action, from: question.action.properties, in: frame, names: program.actionAttributes[inputs.action],
-            plans: actionPlans, tables: compiled.caseTables)
-        context.reset(slots: compiled.contextPlans.count)
-        try fillRecord(
-            &context, from: question.context, in: frame, names: program.contextAttributes,
-            plans: compiled.contextPlans, tables: compiled.caseTables)
+        let subjectPlan = compiled.plans.entities[inputs.subjectType]
+        unsafe fillIdentity(&subject, subjectPlan, frame.slice(question.subject.id))
+        try fillRecord(&subject, from: question.subject.properties, in: frame, plan: subjectPlan)
+        let resourcePlan = compiled.plans.entities[inputs.resourceType]
+        unsafe fillIdentity(&resource, resourcePlan, frame.slice(question.resource.id))
+        try fillRecord(&resource, from: question.resource.properties, in: frame, plan: resourcePlan)
+        let actionPlan = compiled.plans.actions[inputs.action]
+        action.reset(slots: actionPlan.count)
+        try fillRecord(&action, from: question.action.properties, in: frame, plan: actionPlan)
+        context.reset(slots: compiled.plans.context.count)
+        try fillRecord(&context, from: question.context, in: frame, plan: compiled.plans.context)
+    }
+
+    /// An empty record whose last slot is the id.
+    private func fillIdentity(_ builder: inout RecordBuilder, _ plan: RecordPlan, _ id: UnsafeRawBufferPointer) {
+        builder.reset(slots: plan.count + 1)
+        builder.set(plan.count, payload: unsafe builder.append(string: id))
     }
 
     private func text(_ range: Range<Int>, _ frame: CBORReader) -> String {

@@ -63,7 +63,7 @@ package struct FrameHead: Sendable {
             case 0: kind = try reader.unsigned()
             case 1: id = try reader.unsigned()
             case 9:
-                guard try reader.type() == .array else { throw CBORError(.unexpectedType, at: reader.offset) }
+                guard reader.isNext(major: 4) else { throw CBORError(.unexpectedType, at: reader.offset) }
                 items = try reader.skip()
             case 10: semantic = try reader.unsigned()
             case 11: version = try reader.unsigned()
@@ -94,7 +94,7 @@ extension QuestionRanges {
         case 3: action = try EntityRanges(&reader)
         case 4: resource = try EntityRanges(&reader)
         case 5:
-            guard try reader.type() == .map else { throw CBORError(.unexpectedType, at: reader.offset) }
+            guard reader.isNext(major: 5) else { throw CBORError(.unexpectedType, at: reader.offset) }
             context = try reader.skip()
             hasContext = true
         case 6: session = try reader.text()
@@ -118,7 +118,7 @@ extension EntityRanges {
             case 0: type = try reader.text()
             case 1: id = try reader.text()
             case 2:
-                guard try reader.type() == .map else { throw CBORError(.unexpectedType, at: reader.offset) }
+                guard reader.isNext(major: 5) else { throw CBORError(.unexpectedType, at: reader.offset) }
                 properties = try reader.skip()
             default: try reader.skip()
             }
@@ -133,7 +133,19 @@ struct KeyReader {
     private var sawOther = false
 
     /// The next key when it is an unsigned integer; nil for another, whose value is skipped too.
+    @inline(__always)
     mutating func next(_ reader: inout CBORReader) throws(CBORError) -> UInt64? {
+        let start = reader.offset
+        if let small = reader.smallUnsigned() {
+            let key = UInt64(small)
+            if sawOther || last.map({ $0 >= key }) ?? false { throw CBORError(.keyOrder, at: start) }
+            last = key
+            return key
+        }
+        return try other(&reader)
+    }
+
+    private mutating func other(_ reader: inout CBORReader) throws(CBORError) -> UInt64? {
         let start = reader.offset
         if try reader.type() == .unsigned {
             let key = try reader.unsigned()

@@ -7,6 +7,7 @@ import CLinux
 import DecisionPath
 import DecisionProtocol
 import Glibc
+import Memory
 
 /// A connection.
 final class Connection {
@@ -109,10 +110,9 @@ final class Connection {
     func flush() -> Bool {
         while sent < output.bytes.count {
             let start = sent
-            let count = unsafe output.bytes.withUnsafeBytes { buffer in
-                unsafe Glibc.send(
-                    descriptor, buffer.baseAddress.map { unsafe $0 + start }, buffer.count - start, Int32(MSG_NOSIGNAL))
-            }
+            let buffer = unsafe output.bytes.borrowed
+            let count = unsafe Glibc.send(
+                descriptor, buffer.baseAddress.map { unsafe $0 + start }, buffer.count - start, Int32(MSG_NOSIGNAL))
             if count < 0 {
                 if errno == EINTR { continue }
                 return errno == EAGAIN

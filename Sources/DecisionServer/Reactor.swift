@@ -36,14 +36,15 @@ final class Reactor {
     private let state: ServerState
     private let epoll: Int32
     private let bell: Int32
-    private var connections: [Int32: Connection] = [:]
+    /// Connections by descriptor: the kernel gives the lowest numbers, so the list stays short and needs no hashing.
+    private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
-    private var touched: [Connection] = []
     /// Deciders that hold a snapshot in this wake-up.
     private var held: [TenantDecider] = []
     private var events = [stile_event](repeating: stile_event(), count: 256)
     private var isAccepting = true
-    /// Connections that have not said hello.
+    /// Connections open here, and those of them that have not said hello.
+    private var open = 0
     private var strangers = 0
     private var stopDeadline = Int64.max
     private var nextSweep: Int64 = 0
@@ -69,7 +70,7 @@ final class Reactor {
             let count = wait()
             let now = stile_now_ms()
             for index in 0..<count { handle(events[index], now) }
-            finishWakeUp()
+            endWakeUp()
             if now >= nextSweep { sweep(now) }
             if state.isStopping.load(ordering: .relaxed), drain(now) { return }
         }
@@ -109,7 +110,8 @@ final class Reactor {
             _ = unsafe read(bell, &value, 8)
             return
         }
-        guard let connection = connections[Int32(truncatingIfNeeded: event.data)] else { return }
+        let index = Int(truncatingIfNeeded: event.data)
+        guard index < connections.count, let connection = connections[index] else { return }
         if event.events & stile_readable != 0, !connection.isClosing {
             switch connection.read() {
             case .some: serve(connection, now)
@@ -123,7 +125,7 @@ final class Reactor {
             // Room again: questions that waited in the buffer go on.
             if connection.flush(), connection.unsent == 0 { serve(connection, now) }
         }
-        touched.append(connection)
+        settle(connection)
     }
 
     // MARK: Connections
@@ -137,7 +139,9 @@ final class Reactor {
             let isKnown = unsafe stile_peer_user(descriptor, &user, &process) == 0
             let connection = Connection(descriptor, user: user, now: now)
             let count = state.connections.wrappingAdd(1, ordering: .relaxed).newValue
-            connections[descriptor] = connection
+            while connections.count <= Int(descriptor) { connections.append(nil) }
+            connections[Int(descriptor)] = connection
+            open += 1
             strangers += 1
             connection.interest = stile_readable
             _ = stile_epoll_add(epoll, descriptor, stile_readable, UInt64(descriptor))
@@ -148,16 +152,18 @@ final class Reactor {
                         .tooManyConnections,
                         "\(state.configuration.maxConnections) connections are open: reuse one, or raise --max-connections"
                     ))
-                touched.append(connection)
+                settle(connection)
             } else if !isKnown {
                 refuse(connection, ProtocolError(.notAllowed, "the kernel does not say who is asking"))
-                touched.append(connection)
+                settle(connection)
             }
         }
     }
 
     private func drop(_ connection: Connection) {
-        guard connections.removeValue(forKey: connection.descriptor) != nil else { return }
+        guard connections[Int(connection.descriptor)] != nil else { return }
+        connections[Int(connection.descriptor)] = nil
+        open -= 1
         if connection.decider == nil { strangers -= 1 }
         _ = stile_epoll_remove(epoll, connection.descriptor)
         state.connections.wrappingSubtract(1, ordering: .relaxed)
@@ -172,35 +178,32 @@ final class Reactor {
     /// Closes clients that never said hello.
     private func sweep(_ now: Int64) {
         nextSweep = now + 1_000
-        for connection in connections.values
+        if strangers == 0 { return }
+        for case let connection? in connections
         where connection.decider == nil && now - connection.openedAt > state.configuration.helloTimeout {
             if !connection.isClosing {
                 refuse(
                     connection, ProtocolError(.helloTimeout, "no hello within \(state.configuration.helloTimeout) ms"))
             }
-            touched.append(connection)
+            settle(connection)
         }
-        finishWakeUp()
     }
 
-    /// One write for each connection that was touched; snapshots are let go.
-    private func finishWakeUp() {
-        for connection in touched {
-            guard connection.flush(), !(connection.isClosing && connection.unsent == 0) else {
-                drop(connection)
-                continue
-            }
-            var interest: UInt32 = 0
-            if connection.unsent > 0 { interest |= stile_writable }
-            if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing {
-                interest |= stile_readable
-            }
-            if interest != connection.interest {
-                connection.interest = interest
-                _ = stile_epoll_change(epoll, connection.descriptor, interest, UInt64(connection.descriptor))
-            }
+    /// One write for all answers of a connection; then what epoll is to tell of it.
+    private func settle(_ connection: Connection) {
+        guard connection.flush(), !(connection.isClosing && connection.unsent == 0) else { return drop(connection) }
+        var interest: UInt32 = 0
+        if connection.unsent > 0 { interest |= stile_writable }
+        if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing { interest |= stile_readable }
+        if interest != connection.interest {
+            connection.interest = interest
+            _ = stile_epoll_change(epoll, connection.descriptor, interest, UInt64(connection.descriptor))
         }
-        touched.removeAll(keepingCapacity: true)
+    }
+
+    /// Snapshots are let go.
+    private func endWakeUp() {
+        if held.isEmpty { return }
         for decider in held { decider.end() }
         held.removeAll(keepingCapacity: true)
     }
@@ -212,14 +215,14 @@ final class Reactor {
             _ = stile_epoll_remove(epoll, state.listener)
             stopDeadline = now + state.configuration.drainTimeout
             // What clients have sent before is answered; then they are closed.
-            for connection in connections.values {
+            for case let connection? in connections {
                 if connection.read() == .some { serve(connection, now) }
                 connection.isClosing = true
-                touched.append(connection)
+                settle(connection)
             }
-            finishWakeUp()
+            endWakeUp()
         }
-        return connections.isEmpty || now >= stopDeadline
+        return open == 0 || now >= stopDeadline
     }
 
     // MARK: Frames

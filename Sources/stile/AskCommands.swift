@@ -5,6 +5,7 @@ import AttributeStore
 import CBOR
 import DecisionPath
 import DecisionProtocol
+import Memory
 import PolicyLanguage
 import StileClient
 import StrictJSON
@@ -239,7 +240,7 @@ final class OfflineDecider {
             var reader = frame
             if let head = try? FrameHead(&reader) { decider.answer(head, frame, &output) }
         }
-        guard case .answer(_, let answer) = ServerFrame(Array(output.bytes.dropFirst(ProtocolLimits.prefixBytes)))
+        guard case .answer(_, let answer) = ServerFrame(Array(output.bytes.array.dropFirst(ProtocolLimits.prefixBytes)))
         else {
             return .failClosed(code: "malformed_question", message: "the question could not be encoded")
         }

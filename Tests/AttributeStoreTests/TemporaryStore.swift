@@ -54,7 +54,7 @@ final class TemporaryStore {
         let layout = try reader.generations().layout
         var id = id
         return try id.withUTF8 { bytes in
-            body(try unsafe reader.view(layout: layout, type: type, id: UnsafeRawBufferPointer(bytes)))
+            body(try unsafe reader.view(ViewPrefix(layout: layout, type: type), id: UnsafeRawBufferPointer(bytes)))
         }
     }
 
