@@ -1,6 +1,7 @@
 // The one way into a tenant's store: append to the log and fold, in one durable transaction.
 
 import CBOR
+import DecisionEngine
 import PolicyLanguage
 
 /// Writes one tenant. Several processes may each hold one; LMDB lets one write at a time.
@@ -76,9 +77,19 @@ package struct TenantWriter: ~Copyable {
 
     /// Stores the files as a new version and makes it the one that decides.
     /// - Returns: the version.
+    /// - Throws: `policies_rejected` when they do not check or do not compile; nothing was stored.
     package mutating func push(
         _ files: [PolicyFile], author: String, message: String, time: Int64
     ) throws(StoreError) -> UInt64 {
+        // Activation keeps the views of this version and of the one before it. A daemon that could not compile the one
+        // before would be left without the views of what it decides by.
+        if let policies = checkPolicies(files.map { SourceFile(name: $0.name, text: $0.text) }).policies {
+            do throws(CompileError) {
+                _ = try compile(policies)
+            } catch {
+                throw StoreError(.policiesRejected, "the policies do not compile: \(error.message); nothing was stored")
+            }
+        }
         let version = try nextVersion()
         try append(
             [

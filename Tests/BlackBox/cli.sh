@@ -52,6 +52,17 @@ cp "$here"/policies/ledger/*.stile "$work/bad"
 sed -i 's/user.department == "Finance"/user.departmint == "Finance"/' "$work/bad/payroll.stile"
 refuses 1 'did you mean `department`?' stile check "$work/bad"
 refuses 65 "nothing was stored" stile policy push "$work/bad" --store "$store" --tenant acme
+# Policies that check, but are above a limit of the compiler.
+cp "$here"/policies/ledger/*.stile "$work/bad"
+{
+  echo 'policy "Deep" {'
+  echo '  role r0 is user.department == "Finance"'
+  for n in $(seq 64); do echo "  role r$n is role r$((n - 1))"; done
+  echo '  permit read on payrun as "deep" to role r64'
+  echo '}'
+} >"$work/bad/deep.stile"
+refuses 65 "nested 65 deep, above 64: let roles name their conditions directly; nothing was stored" \
+  stile policy push "$work/bad" --store "$store" --tenant acme
 [ -z "$(stile policy list --store "$store" --tenant acme)" ] || fail "a bad push left a version"
 ok
 stile policy push "$here/policies/ledger" --store "$store" --tenant acme >/dev/null
