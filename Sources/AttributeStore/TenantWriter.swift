@@ -128,20 +128,26 @@ enum LiveLayouts {
         let numbers = ((try? CBORValue.decode(Array(stored.dropFirst())))?.items ?? []).compactMap {
             $0.uint.map { UInt32(truncatingIfNeeded: $0) }
         }
-        // The newest version of each layout tells how it is filled; the active one tells its own.
-        var versions: [UInt32: StoredPolicies] = [:]
+        var versions: [UInt32: [UInt64]] = [:]
         try transaction.scan(databases.policies) { key, value in
-            if let policies = StoredPolicies(version: Key.uint64(key), value), numbers.contains(policies.layout) {
-                if versions[policies.layout]?.version != generations.activeVersion {
-                    versions[policies.layout] = policies
-                }
+            if let policies = StoredPolicies(version: Key.uint64(key), value) {
+                versions[policies.layout, default: []].append(policies.version)
             }
             return true
         }
-        return numbers.compactMap { number in
-            versions[number].flatMap { checkCatalog($0.sources).catalog }.map {
-                LiveLayout(number: number, builder: ViewBuilder(catalog: $0))
+        var layouts: [LiveLayout] = []
+        for number in numbers {
+            // The newest version of each layout tells how it is filled; the active one tells its own. One that this
+            // program cannot read is passed over, as a daemon does, so that the views it falls back on are kept.
+            var candidates = versions[number] ?? []
+            if candidates.contains(generations.activeVersion) { candidates.append(generations.activeVersion) }
+            for version in candidates.reversed() {
+                let stored = try StoredPolicies.read(version, databases, transaction)
+                guard let catalog = stored.flatMap({ checkCatalog($0.sources).catalog }) else { continue }
+                layouts.append(LiveLayout(number: number, builder: ViewBuilder(catalog: catalog)))
+                break
             }
         }
+        return layouts
     }
 }
