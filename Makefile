@@ -56,6 +56,7 @@ lint: ## Check the layout of the source
 test: prepare ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
+	bash Tests/BlackBox/operations.sh .build/debug
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	$(SWIFT) test --skip-build
 

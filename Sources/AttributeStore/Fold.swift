@@ -513,7 +513,10 @@ struct Fold: ~Copyable {
             return StoreError(.policiesRejected, "version \(version) has no catalog that this program can read")
         }
         let previous = generations.layout
-        if stored.layout != previous {
+        let isLive = layouts.contains { $0.number == stored.layout }
+        if stored.layout != previous || !isLive {
+            // What is left of views that nobody has kept goes first.
+            if !isLive { try transaction.deleteAll(databases.views, prefix: Key.number(stored.layout)) }
             let layout = LiveLayout(number: stored.layout, builder: ViewBuilder(catalog: catalog))
             // The views of the layout before stay: a daemon decides by them until it has compiled this version.
             for stale in layouts where stale.number != previous && stale.number != stored.layout {

@@ -1,5 +1,6 @@
 // Why the store said no.
 
+import Glibc
 package import PolicyLanguage
 
 /// A refused or failed operation of the store. Nothing of the operation was kept.
@@ -45,10 +46,16 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
                 .storeFull,
                 "\(path) is full: its map size of \(mapSize >> 20) MiB is used up; nothing of this batch was kept. "
                     + "Open the store with a larger --map-size")
-        case 28:
+        case ENOSPC, EDQUOT,
+            EIO where Self.hasNoRoom(path):
             self.init(
                 .diskFull,
                 "no room left on the disk of \(path); nothing of this batch was kept. Free room and try again")
+        case EIO, EFBIG:
+            self.init(
+                .failed,
+                "\(path): \(error); nothing of this batch was kept. "
+                    + "Look for a limit of file sizes (ulimit -f) or a failing disk (dmesg)")
         case 13, 1, 30:
             self.init(
                 .permissionDenied,
@@ -56,6 +63,12 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         case 2: self.init(.storeMissing, "\(path) does not exist: create it with `stile tenant create`")
         default: self.init(.failed, "\(path): \(error)")
         }
+    }
+
+    /// LMDB tells a write that the disk took only in part as EIO; it is the lack of room when next to none is left.
+    private static func hasNoRoom(_ path: String) -> Bool {
+        var info = statvfs()
+        return unsafe statvfs(path, &info) == 0 && UInt64(info.f_bavail) * UInt64(info.f_frsize) < 1 << 20
     }
 
     package var description: String { "\(code.rawValue): \(message)" }

@@ -1,6 +1,7 @@
 // The one way into a tenant's store: append to the log and fold, in one durable transaction.
 
 import CBOR
+import DecisionEngine
 import PolicyLanguage
 
 /// Writes one tenant. Several processes may each hold one; LMDB lets one write at a time.
@@ -76,9 +77,19 @@ package struct TenantWriter: ~Copyable {
 
     /// Stores the files as a new version and makes it the one that decides.
     /// - Returns: the version.
+    /// - Throws: `policies_rejected` when they do not check or do not compile; nothing was stored.
     package mutating func push(
         _ files: [PolicyFile], author: String, message: String, time: Int64
     ) throws(StoreError) -> UInt64 {
+        // Activation keeps the views of this version and of the one before it. A daemon that could not compile the one
+        // before would be left without the views of what it decides by.
+        if let policies = checkPolicies(files.map { SourceFile(name: $0.name, text: $0.text) }).policies {
+            do throws(CompileError) {
+                _ = try compile(policies)
+            } catch {
+                throw StoreError(.policiesRejected, "the policies do not compile: \(error.message); nothing was stored")
+            }
+        }
         let version = try nextVersion()
         try append(
             [
@@ -117,20 +128,26 @@ enum LiveLayouts {
         let numbers = ((try? CBORValue.decode(Array(stored.dropFirst())))?.items ?? []).compactMap {
             $0.uint.map { UInt32(truncatingIfNeeded: $0) }
         }
-        // The newest version of each layout tells how it is filled; the active one tells its own.
-        var versions: [UInt32: StoredPolicies] = [:]
+        var versions: [UInt32: [UInt64]] = [:]
         try transaction.scan(databases.policies) { key, value in
-            if let policies = StoredPolicies(version: Key.uint64(key), value), numbers.contains(policies.layout) {
-                if versions[policies.layout]?.version != generations.activeVersion {
-                    versions[policies.layout] = policies
-                }
+            if let policies = StoredPolicies(version: Key.uint64(key), value) {
+                versions[policies.layout, default: []].append(policies.version)
             }
             return true
         }
-        return numbers.compactMap { number in
-            versions[number].flatMap { checkCatalog($0.sources).catalog }.map {
-                LiveLayout(number: number, builder: ViewBuilder(catalog: $0))
+        var layouts: [LiveLayout] = []
+        for number in numbers {
+            // The newest version of each layout tells how it is filled; the active one tells its own. One that this
+            // program cannot read is passed over, as a daemon does, so that the views it falls back on are kept.
+            var candidates = versions[number] ?? []
+            if candidates.contains(generations.activeVersion) { candidates.append(generations.activeVersion) }
+            for version in candidates.reversed() {
+                let stored = try StoredPolicies.read(version, databases, transaction)
+                guard let catalog = stored.flatMap({ checkCatalog($0.sources).catalog }) else { continue }
+                layouts.append(LiveLayout(number: number, builder: ViewBuilder(catalog: catalog)))
+                break
             }
         }
+        return layouts
     }
 }

@@ -100,12 +100,15 @@ package final class TenantDecider {
         publication = current
     }
 
-    /// How this tenant stands, as this thread sees it.
+    /// How this tenant stands, as this thread sees it. The stored version is the one that the state speaks of: a newer
+    /// one is told once it has been dealt with.
     package func status() -> StatusReport {
-        StatusReport(
-            tenant: tenant, activeVersion: compiled?.version ?? 0, storedVersion: generations.activeVersion,
-            state: failure?.description ?? board.state(of: tenant)?.message ?? "not loaded", snapshot: snapshot,
-            answers: answers, errors: errors)
+        let state = board.state(of: tenant)
+        return StatusReport(
+            tenant: tenant, activeVersion: compiled?.version ?? 0,
+            storedVersion: state?.storedVersion ?? generations.activeVersion,
+            state: failure?.description ?? state?.message ?? "not loaded", snapshot: snapshot, answers: answers,
+            errors: errors)
     }
 
     // MARK: Questions

@@ -21,11 +21,12 @@ struct DevCommand: ParsableCommand {
     var daemon: String?
 
     func run() throws {
+        // Before there is a directory: Control-C while the store is being filled must not leave it behind.
+        let signals = stile_signalfd()
         let directory = try Files.temporaryDirectory()
         defer { Files.removeAll(directory) }
         let store = Store(path: "\(directory)/store", mapSize: 1 << 30)
         try Sandbox.fill(store, tenant: "dev", folder: folder)
-        let signals = stile_signalfd()
         let socket = "\(directory)/decision.sock"
         let child = try start(["--store", store.path, "--socket", socket, "--reactors", "1"])
         defer {
@@ -86,19 +87,25 @@ struct DevCommand: ParsableCommand {
             usleep(300_000)
             guard let files = try? Files.policies([folder]), files != last else { continue }
             last = files
-            let result = checkPolicies(files)
-            guard result.policies != nil else {
-                Terminal.write(
-                    DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(result.diagnostics))
-                print("the last good version goes on deciding")
-                fflush(nil)
-                continue
-            }
+            print(push(files, store).map { "version \($0) decides" } ?? "the last good version goes on deciding")
+            fflush(nil)
+        }
+    }
+
+    /// Makes what was saved the version that decides.
+    /// - Returns: the version; nil when it is wrong or the data do not fit it, which has been told.
+    private func push(_ files: [SourceFile], _ store: Store) -> UInt64? {
+        let result = checkPolicies(files)
+        guard result.policies != nil else {
+            Terminal.write(DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(result.diagnostics))
+            return nil
+        }
+        do throws(ExitCode) {
             var writer = try withStore { () throws(StoreError) -> TenantWriter in try TenantWriter(store, tenant: "dev")
             }
-            let version = try Sandbox.push(files, &writer, message: "saved")
-            print("version \(version) decides")
-            fflush(nil)
+            return try Sandbox.push(files, &writer, message: "saved")
+        } catch {
+            return nil
         }
     }
 }

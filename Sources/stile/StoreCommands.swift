@@ -181,8 +181,7 @@ struct Loader {
                 pending.append(change)
                 pendingLines.append(number)
             } catch {
-                throw Terminal.failure(
-                    "\(path):\(number): \(error)\n\(kept(path))", Exit.data)
+                throw Terminal.failure("\(path):\(number): \(error)\n\(kept(path)). \(Self.mend)", Exit.data)
             }
             if pending.count >= batch { try flush(path, &writer) }
         }
@@ -192,9 +191,10 @@ struct Loader {
 
     private func kept(_ path: String) -> String {
         let first = pendingLines.first.map { "line \($0)" } ?? "this line"
-        return
-            "  nothing from \(first) of \(path) on was kept; \(count) changes before it were. Mend the line and load again"
+        return "  nothing from \(first) of \(path) on was kept; \(count) changes before it were"
     }
+
+    private static let mend = "Mend the line and load again"
 
     private mutating func flush(_ path: String, _ writer: inout TenantWriter) throws(ExitCode) {
         if pending.isEmpty { return }
@@ -206,7 +206,8 @@ struct Loader {
             let line = error.changeIndex.map { pendingLines[$0] } ?? pendingLines[0]
             Terminal.error("\(path):\(line):")
             let code = report(error)
-            Terminal.write(kept(path) + "\n", to: 2)
+            // Without a change at fault the line is right, and the store has said what to mend.
+            Terminal.write(kept(path) + (error.changeIndex == nil ? "\n" : ". \(Self.mend)\n"), to: 2)
             throw code
         }
         pending.removeAll(keepingCapacity: true)

@@ -2,24 +2,13 @@
 # Proofs against the running programs: no stale answer, killed writers lose nothing, hostile frames harm nobody.
 #
 #   TRIALS=… KILLS=… FRAMES=… prove.sh BINARIES
-set -euo pipefail
-here=$(cd "$(dirname "$0")/../.." && pwd)
-binaries=$1
+source "$(dirname "$0")/lib.sh"
 trials=${TRIALS:-200} kills=${KILLS:-10} frames=${FRAMES:-20000} seed=${SEED:-$RANDOM}
-work=$(mktemp -d)
-server="" writer=""
-finish() {
-  for process in $writer $server; do kill "$process" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap finish EXIT
 fail() {
   echo "FAILED (seed $seed): $*" >&2
   tail -5 "$work/log" >&2 || true
   exit 1
 }
-stile() { "$binaries/stile" "$@"; }
 RANDOM=$seed
 echo "seed $seed"
 cc -O1 -o "$work/hostile" "$here/Tests/BlackBox/hostile.c"
@@ -28,9 +17,8 @@ store=$work/store socket=$work/decision.sock
 stile tenant create acme --store "$store" >/dev/null
 stile policy push "$here/policies/ledger" --store "$store" --tenant acme >/dev/null
 stile load --store "$store" --tenant acme "$here"/policies/ledger/data/*.jsonl >/dev/null
-"$binaries/stiled" --store "$store" --socket "$socket" --reactors 1 2>"$work/log" &
-server=$!
-for _ in $(seq 200); do [ -S "$socket" ] && break; sleep 0.05; done
+serve "$store" "$socket" "$work/log"
+server=$process
 
 approve='"action":{"name":"approve"},"resource":{"type":"payrun","id":"p","properties":{"total":10,"status":"draft","created_by":"bob"}}'
 permitted='{"subject":{"type":"user","id":"ada"},'$approve',"session":"s-ada"}'
@@ -57,7 +45,8 @@ sed -i 's/^  entity user {/  entity user {\n    title: string = ""/' "$work/othe
 asked=${QUESTIONS:-5000}
 for _ in $(seq "$asked"); do printf '%s\n' "$permitted"; done >"$work/questions"
 "$binaries/stile" ask --socket "$socket" --tenant acme <"$work/questions" >"$work/answers" &
-asking=$!
+started
+asking=$process
 pushes=0
 while kill -0 "$asking" 2>/dev/null && [ "$pushes" -lt 50 ]; do
   pushes=$((pushes + 1))
@@ -65,7 +54,7 @@ while kill -0 "$asking" 2>/dev/null && [ "$pushes" -lt 50 ]; do
   [ $((pushes % 2)) = 0 ] && folder=$here/policies/ledger
   stile policy push "$folder" --store "$store" --tenant acme --socket "$socket" >/dev/null || fail "a push under load"
 done
-wait "$asking" || fail "the asking client"
+ended "$asking" || fail "the asking client"
 [ "$(grep -c '^{"decision":true,' "$work/answers")" = "$asked" ] || fail "answers changed: $(grep -v '^{"decision":true,' "$work/answers" | head -2)"
 echo "$pushes versions activated under $asked questions, every answer right"
 
@@ -77,11 +66,10 @@ for round in $(seq "$kills"); do
   done >"$work/lines"
   # The program itself, not a function around it: the kill must hit the writer.
   "$binaries/stile" load --each --store "$store" --tenant acme "$work/lines" >"$work/acknowledged" &
-  writer=$!
+  started
   sleep "0.0$((RANDOM % 90 + 10))"
-  kill -9 "$writer" 2>/dev/null || true
-  wait "$writer" 2>/dev/null || true
-  writer=""
+  kill -9 "$process" 2>/dev/null || true
+  ended "$process" 2>/dev/null || true
   last=$(grep -c '^{"ok":true,.*}$' "$work/acknowledged" || true)
   number=$((number + last))
   if [ "$last" -gt 0 ]; then
@@ -97,7 +85,5 @@ done
 stile verify --store "$store" --tenant acme || fail "log and views disagree"
 kill -0 "$server" || fail "the daemon died"
 echo "$kills writers killed after $number acknowledged changes, none lost"
-kill "$server"
-wait "$server" || fail "the daemon did not stop in good order"
-server=""
+stop "$server"
 echo "4 passed, 0 failed"
