@@ -13,9 +13,11 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility"),
         .enableUpcomingFeature("InternalImportsByDefault"),
         // In release the codec, the records and the engine are inlined into the decision path across their rooms, and
-    // class properties are not checked for overlapping access at run time: each reactor's objects have one thread.
-    .unsafeFlags(["-cross-module-optimization", "-no-emit-module-separately-wmo", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
-] + (Context.environment["STILE_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
+        // class properties are not checked for overlapping access at run time: each reactor's objects have one thread.
+        .unsafeFlags(
+            ["-cross-module-optimization", "-enforce-exclusivity=unchecked"],
+            .when(configuration: .release)),
+    ] + (Context.environment["STILE_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let package = Package(
     name: "stile",
@@ -54,7 +56,8 @@ let package = Package(
         .target(
             name: "DecisionServer",
             dependencies: [
-                "CLinux", "CSystemd", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine", "PolicyLanguage",
+                "CLinux", "CSystemd", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine",
+                "PolicyLanguage",
                 "AttributeStore",
             ],
             swiftSettings: strict),
@@ -70,7 +73,8 @@ let package = Package(
         .executableTarget(
             name: "stile",
             dependencies: [
-                "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore", "DecisionProtocol",
+                "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore",
+                "DecisionProtocol",
                 "DecisionPath", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -78,6 +82,7 @@ let package = Package(
 
         // Tests.
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: strict),
+        .testTarget(name: "MemoryTests", dependencies: ["Memory"], swiftSettings: strict),
         .testTarget(name: "CBORTests", dependencies: ["CBOR"], swiftSettings: strict),
         .testTarget(
             name: "PolicyLanguageTests", dependencies: ["PolicyLanguage"],
@@ -88,6 +93,7 @@ let package = Package(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "PolicyLanguage", "StrictJSON"], swiftSettings: strict),
         .testTarget(
-            name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"], swiftSettings: strict),
+            name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],
+            swiftSettings: strict),
     ]
 )

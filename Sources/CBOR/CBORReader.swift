@@ -21,11 +21,14 @@ public struct CBORError: Error, Sendable, Hashable, CustomStringConvertible {
         case trailingBytes = "trailing_bytes"
     }
 
+    /// The kind.
     public var code: Code
     /// Byte offset in what was read.
     public var offset: Int
+    /// The kind and the place, in words.
     public var description: String { "CBOR: \(code.rawValue) at byte \(offset)" }
 
+    /// An error at a byte offset.
     @inlinable
     public init(_ code: Code, at offset: Int) {
         self.code = code
@@ -295,6 +298,7 @@ public struct CBORReader {
     public struct KeyOrder {
         private var previous: Range<Int>?
 
+        /// No key seen yet.
         public init() {}
 
         /// Call with the range of each key's encoded bytes.

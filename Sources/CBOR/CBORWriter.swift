@@ -8,6 +8,7 @@ public struct CBORWriter: ~Copyable {
     /// What has been written.
     public var bytes = GrowableBytes(capacity: 256)
 
+    /// An empty writer.
     public init() {}
 
     /// Forgets what was written, keeps the memory.

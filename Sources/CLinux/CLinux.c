@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -136,6 +137,11 @@ int stile_pin(int processor) {
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
     return sched_setaffinity(0, sizeof set, &set);
+}
+
+int stile_set_nice(int nice) {
+    if (getpriority(PRIO_PROCESS, 0) <= nice) return 0;
+    return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
 }
 
 int stile_thread(void *(*body)(void *), void *argument) {

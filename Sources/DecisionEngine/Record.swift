@@ -75,6 +75,7 @@ public struct RecordBuilder: ~Copyable {
     @inlinable public var slotCount: Int { slots }
     @usableFromInline var slots = 0
 
+    /// An empty builder.
     @inlinable
     public init() {}
 

@@ -104,11 +104,18 @@ package final class DecisionServer {
             let bell = stile_eventfd()
             guard bell >= 0 else { throw ServerError(.system, "an event descriptor: \(Self.reason)") }
             bells.append(bell)
+            let nice = configuration.nice
             let pin = configuration.pin >= 0 ? configuration.pin + index : -1
             state.runningReactors.wrappingAdd(1, ordering: .relaxed)
             let started = Thread.start {
                 if pin >= 0, stile_pin(Int32(pin)) != 0 {
                     ServerLog.write(.warning, "processor \(pin) cannot be pinned")
+                }
+                if stile_set_nice(nice) != 0, index == 0 {
+                    ServerLog.write(
+                        .notice,
+                        "the system refuses nice \(nice): answers to clients on the same processor take a quarter longer; "
+                            + "start stiled with Nice=\(nice) in its unit, or with the capability sys_nice")
                 }
                 do throws(ServerError) {
                     try Reactor(state, bell: bell).run()

@@ -24,6 +24,10 @@ package struct ServerConfiguration: Sendable {
     /// Processor for the first reactor; -1 for any.
     package var pin = -1
 
+    /// Nice value of the reactors. Below zero a question in the socket takes the processor from the client that wrote
+    /// it; at zero the client sleeps first, and the kernel wakes it once for nothing (ARCHITECTURE.md, "Priority").
+    package var nice: Int32 = -5
+
     package init(store: Store, socketPath: String) {
         self.store = store
         self.socketPath = socketPath

@@ -45,7 +45,11 @@ struct Stiled: ParsableCommand {
     @Option(help: "Run the first reactor on this processor, the next on the next; -1 leaves it to the kernel.")
     var pin = -1
 
+    @Option(help: "Nice value of the reactors, from -20 to 19; the system may refuse less than 0.")
+    var nice: Int32 = -5
+
     func validate() throws {
+        guard (-20...19).contains(nice) else { throw ValidationError("--nice must be from -20 to 19") }
         guard UInt32(socketMode, radix: 8) != nil else {
             throw ValidationError("--socket-mode \(socketMode) is not octal: write 0660")
         }
@@ -64,6 +68,7 @@ struct Stiled: ParsableCommand {
         settings.maxConnections = maxConnections
         settings.spin = spin
         settings.pin = pin
+        settings.nice = nice
         do throws(ServerError) {
             try DecisionServer(settings).run()
         } catch {

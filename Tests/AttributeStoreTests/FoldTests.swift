@@ -148,7 +148,8 @@ struct FoldTests {
         try reader.renew()
         var id = "ada"
         let old = try id.withUTF8 { bytes -> String? in
-            let view = try unsafe reader.view(layout: before.layout, type: "user", id: UnsafeRawBufferPointer(bytes))
+            let view = try unsafe reader.view(
+                ViewPrefix(layout: before.layout, type: "user"), id: UnsafeRawBufferPointer(bytes))
             return view.string(view.payload(0))?.text
         }
         #expect(old == "Legal")

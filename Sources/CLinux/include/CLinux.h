@@ -46,6 +46,8 @@ int64_t stile_now_ms(void);
 uint64_t stile_monotonic_us(void);
 /* Runs the calling thread on one processor. */
 int stile_pin(int processor);
+/* Makes the calling thread at least as urgent as this nice value; nonzero when the system refuses. */
+int stile_set_nice(int nice);
 /* Starts a detached thread. */
 int stile_thread(void *(*body)(void *), void *argument);
 

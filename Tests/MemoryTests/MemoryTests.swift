@@ -1,0 +1,46 @@
+// Growing bytes and name tables against what arrays and dictionaries say.
+
+import Memory
+import Testing
+
+@Suite("memory")
+struct MemoryTests {
+    @Test("bytes keep what was appended, however often they grow")
+    func growing() {
+        var bytes = GrowableBytes(capacity: 1)
+        var expected: [UInt8] = []
+        for round in 0..<500 {
+            bytes.append(UInt8(truncatingIfNeeded: round))
+            expected.append(UInt8(truncatingIfNeeded: round))
+            bytes.append(word: UInt32(round).bigEndian)
+            for shift in [24, 16, 8, 0] { expected.append(UInt8(truncatingIfNeeded: round >> shift)) }
+            bytes.append([1, 2, 3])
+            expected += [1, 2, 3]
+        }
+        #expect(bytes.array == expected)
+        let start = bytes.appendZeros(8)
+        bytes.store(UInt64(7), at: start)
+        #expect(bytes.load(at: start, as: UInt64.self) == 7)
+        bytes.removeAll()
+        #expect(bytes.count == 0 && bytes.array.isEmpty)
+    }
+
+    @Test("a table finds each of its names and no other, of any length")
+    func names() {
+        var generator = SystemRandomNumberGenerator()
+        let letters = ["a", "b", "ä", "0"]
+        func name(_ length: Int) -> String {
+            (0..<length).map { _ in letters.randomElement(using: &generator) ?? "" }.joined()
+        }
+        let lists = [0, 1, 5, 200].map { count in (0..<count).map { _ in name(Int.random(in: 0...24)) } }
+        let arena = NameArena(lists)
+        for (index, list) in lists.enumerated() {
+            let table = arena[index]
+            for candidate in list { #expect(table[candidate] == list.firstIndex(of: candidate), "\(candidate)") }
+            for _ in 0..<500 {
+                let other = name(Int.random(in: 0...24))
+                #expect(table[other] == list.firstIndex(of: other), "\(other)")
+            }
+        }
+    }
+}
