@@ -258,6 +258,7 @@ package struct Welcome: Sendable, Hashable {
             15: .record([
                 0: .number(ProtocolLimits.maxFrameBytes), 1: .number(ProtocolLimits.maxBatch),
                 2: .number(ProtocolLimits.maxNameBytes), 3: .number(CBORLimits.maxDepth),
+                4: .number(ProtocolLimits.maxSubscriptions), 5: .number(ProtocolLimits.maxSubscriptionBytes),
             ]),
         ]).encoded
     }
@@ -301,12 +302,49 @@ package struct StatusReport: Sendable, Hashable {
     }
 }
 
+/// What the server says when a subscription has ended.
+package enum Unsubscribed {
+    /// The frame, without its length.
+    package static func frame(id: UInt64, subscription: UInt64) -> [UInt8] {
+        Unsubscribe.frame(id: id, subscription: subscription)
+    }
+}
+
+/// What goes along with the listening socket.
+package struct HandOver: Sendable, Hashable {
+    package var software: String
+    /// The socket's file is the server's to remove; false when a service manager holds it.
+    package var ownsPath: Bool
+
+    package init(software: String, ownsPath: Bool) {
+        self.software = software
+        self.ownsPath = ownsPath
+    }
+
+    /// The frame, without its length.
+    package func frame(id: UInt64) -> [UInt8] {
+        CBORValue.record([
+            0: .unsigned(FrameKind.takeOver.rawValue), 1: .unsigned(id), 14: .text(software), 23: .bool(ownsPath),
+        ]).encoded
+    }
+}
+
 /// A frame from the server.
 package enum ServerFrame: Sendable {
     case welcome(Welcome)
     case answer(id: UInt64, Answer)
     case batch(id: UInt64, [Answer])
     case status(id: UInt64, StatusReport)
+    /// A question is held open; its first answer.
+    case subscribed(id: UInt64, subscription: UInt64, Answer)
+    case unsubscribed(id: UInt64, subscription: UInt64)
+    /// A new answer to a question that is held open. Belongs to no request.
+    case pushed(subscription: UInt64, Answer)
+    /// The listening socket comes with this frame, as ancillary data.
+    case handOver(id: UInt64, software: String, ownsPath: Bool)
+    /// A request was not carried out; the connection goes on.
+    case refused(id: UInt64, ProtocolError)
+    /// The connection is closed.
     case error(ProtocolError)
 
     /// Decodes a frame; nil when it is none that this version knows.
@@ -335,16 +373,36 @@ package enum ServerFrame: Sendable {
                     tenant: value[12]?.text ?? "", activeVersion: value[5]?.uint ?? 0,
                     storedVersion: value[16]?.uint ?? 0, state: value[17]?.text ?? "", snapshot: value[6]?.uint ?? 0,
                     answers: value[18]?.uint ?? 0, errors: value[19]?.uint ?? 0))
+        case .subscribe:
+            guard let answer = Answer(value), let subscription = value[22]?.uint else { return nil }
+            self = .subscribed(id: id, subscription: subscription, answer)
+        case .unsubscribe:
+            guard let subscription = value[22]?.uint else { return nil }
+            self = .unsubscribed(id: id, subscription: subscription)
+        case .push:
+            guard let answer = Answer(value), let subscription = value[22]?.uint else { return nil }
+            self = .pushed(subscription: subscription, answer)
+        case .takeOver:
+            self = .handOver(id: id, software: value[14]?.text ?? "", ownsPath: value[23] == .bool(true))
         case .error:
             let code = value[20]?.text.flatMap { ProtocolError.Code(rawValue: $0) } ?? .malformedFrame
-            self = .error(ProtocolError(code, value[21]?.text ?? ""))
+            let error = ProtocolError(code, value[21]?.text ?? "")
+            self = value[1]?.uint.map { .refused(id: $0, error) } ?? .error(error)
         }
     }
 }
 
 extension ProtocolError {
-    /// The frame, without its length.
-    package var frame: [UInt8] {
-        CBORValue.record([0: .unsigned(FrameKind.error.rawValue), 20: .text(code.rawValue), 21: .text(message)]).encoded
+    /// The frame after which the connection is closed, without its length.
+    package var frame: [UInt8] { record(id: nil) }
+
+    /// The frame that refuses one request and lets the connection go on, without its length.
+    package func frame(id: UInt64) -> [UInt8] { record(id: id) }
+
+    private func record(id: UInt64?) -> [UInt8] {
+        CBORValue.record([
+            0: .unsigned(FrameKind.error.rawValue), 1: id.map { .unsigned($0) }, 20: .text(code.rawValue),
+            21: .text(message),
+        ]).encoded
     }
 }

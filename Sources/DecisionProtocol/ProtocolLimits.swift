@@ -14,6 +14,10 @@ package enum ProtocolLimits {
     package static let maxBatch = 1_000
     /// Bytes of a type's, action's or entity's name or id.
     package static let maxNameBytes = 256
+    /// Open subscriptions of one connection.
+    package static let maxSubscriptions = 100_000
+    /// Bytes of a frame that subscribes: the server keeps it.
+    package static let maxSubscriptionBytes = 16 << 10
 }
 
 /// What a frame is; key 0 of every frame.
@@ -23,11 +27,19 @@ package enum FrameKind: UInt64, Sendable {
     case question = 1
     case batch = 2
     case status = 3
-    /// Only from the server; the connection is closed after it.
+    /// A question held open, and its first answer.
+    case subscribe = 4
+    case unsubscribe = 5
+    /// Only from the server: a new answer to an open question.
+    case push = 6
+    /// One server asks another for its listening socket.
+    case takeOver = 7
+    /// Only from the server. Without a request's id the connection is closed after it.
     case error = 15
 }
 
-/// Why a frame was refused. The connection is closed after it.
+/// Why a frame was refused. The connection is closed after it, unless `frame(id:)` names the request that alone was
+/// not carried out.
 package struct ProtocolError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The kinds; the raw value stands on the wire.
     package enum Code: String, Sendable, Hashable, CaseIterable {
@@ -42,6 +54,12 @@ package struct ProtocolError: Error, Sendable, Hashable, CustomStringConvertible
         case tooManyConnections = "too_many_connections"
         case helloTimeout = "hello_timeout"
         case unavailable = "unavailable"
+        /// A limit of open subscriptions: of the connection, the tenant or the server.
+        case tooManySubscriptions = "too_many_subscriptions"
+        /// A question too long to be held open.
+        case subscriptionTooLarge = "subscription_too_large"
+        /// The tenant's budget of memory is used up.
+        case budgetExceeded = "budget_exceeded"
     }
 
     package var code: Code

@@ -61,11 +61,36 @@ package struct Question: Sendable, Hashable {
     }
 
     /// The frame, without its length.
-    package func frame(id: UInt64) -> [UInt8] {
+    package func frame(id: UInt64) -> [UInt8] { frame(.question, id) }
+
+    /// The frame that holds the question open, without its length.
+    package func subscribeFrame(id: UInt64) -> [UInt8] { frame(.subscribe, id) }
+
+    private func frame(_ kind: FrameKind, _ id: UInt64) -> [UInt8] {
         CBORValue.map(
-            [CBORPair(.unsigned(0), .unsigned(FrameKind.question.rawValue)), CBORPair(.unsigned(1), .unsigned(id))]
-                + fields
+            [CBORPair(.unsigned(0), .unsigned(kind.rawValue)), CBORPair(.unsigned(1), .unsigned(id))] + fields
         ).encoded
+    }
+}
+
+/// A frame that ends a subscription.
+package enum Unsubscribe {
+    /// The frame, without its length.
+    package static func frame(id: UInt64, subscription: UInt64) -> [UInt8] {
+        CBORValue.record([
+            0: .unsigned(FrameKind.unsubscribe.rawValue), 1: .unsigned(id), 22: .unsigned(subscription),
+        ]).encoded
+    }
+}
+
+/// A frame from a server that wants another's listening socket.
+package enum TakeOver {
+    /// The frame, without its length.
+    /// - Parameter isReady: the new server accepts, and the old one is to end.
+    package static func frame(id: UInt64, isReady: Bool) -> [UInt8] {
+        CBORValue.record([
+            0: .unsigned(FrameKind.takeOver.rawValue), 1: .unsigned(id), 23: isReady ? .bool(true) : nil,
+        ]).encoded
     }
 }
 

@@ -52,6 +52,9 @@ package struct FrameHead: Sendable {
     package var semantic: UInt64 = 0
     package var version: UInt64 = 0
     package var tenant = 0..<0
+    package var subscription: UInt64 = 0
+    /// Of a take-over: the new server accepts.
+    package var isReady = false
 
     /// Reads a whole frame. Unknown keys are checked and passed over.
     package init(_ reader: inout CBORReader) throws(CBORError) {
@@ -68,6 +71,8 @@ package struct FrameHead: Sendable {
             case 10: semantic = try reader.unsigned()
             case 11: version = try reader.unsigned()
             case 12: tenant = try reader.text()
+            case 22: subscription = try reader.unsigned()
+            case 23: isReady = try reader.bool()
             default: if try !question.read(key, &reader) { try reader.skip() }
             }
         }

@@ -253,7 +253,7 @@ final class Reactor {
         } catch {
             throw ProtocolError(.malformedFrame, "\(error): send deterministic CBOR as grammar/decision.cddl says")
         }
-        guard let kind = FrameKind(rawValue: head.kind), kind != .error else {
+        guard let kind = FrameKind(rawValue: head.kind), kind.rawValue <= FrameKind.status.rawValue else {
             throw ProtocolError(.unknownFrame, "no frame of kind \(head.kind)")
         }
         if kind == .hello { return try hello(head, frame, connection) }
@@ -266,7 +266,7 @@ final class Reactor {
         case .question: decider.answer(head, frame, &connection.output)
         case .batch: try decider.answerBatch(head, frame, &connection.output)
         case .status: connection.send(decider.status().frame(id: head.id))
-        case .hello, .error: break
+        case .subscribe, .unsubscribe, .push, .takeOver, .hello, .error: break
         }
     }
 

@@ -75,4 +75,52 @@ struct FrameTests {
         }
         #expect(error == ProtocolError(code, "mend it"))
     }
+
+    @Test("a refusal names its request, and the connection goes on")
+    func refusal() {
+        guard case .refused(7, let error) = ServerFrame(ProtocolError(.tooManySubscriptions, "end some").frame(id: 7))
+        else {
+            Issue.record("no refusal")
+            return
+        }
+        #expect(error.code == .tooManySubscriptions)
+    }
+
+    @Test("a subscribing frame is read as the question that it holds open")
+    func subscribing() throws {
+        let bytes = try question().subscribeFrame(id: 9)
+        let found = unsafe bytes.withUnsafeBytes { buffer -> [String] in
+            var reader = unsafe CBORReader(buffer)
+            guard let head = try? FrameHead(&reader) else { return [] }
+            return [
+                "\(head.kind)", "\(head.id)",
+                unsafe String(decoding: reader.slice(head.question.resource.id), as: UTF8.self),
+            ]
+        }
+        #expect(found == ["\(FrameKind.subscribe.rawValue)", "9", "p1"])
+    }
+
+    @Test("the server's walk finds a subscription's number and a new server's readiness")
+    func smallFrames() {
+        func head(_ bytes: [UInt8]) -> FrameHead? {
+            unsafe bytes.withUnsafeBytes { buffer in
+                var reader = unsafe CBORReader(buffer)
+                return try? FrameHead(&reader)
+            }
+        }
+        #expect(head(Unsubscribe.frame(id: 3, subscription: 1 << 40))?.subscription == 1 << 40)
+        #expect(head(TakeOver.frame(id: 1, isReady: false))?.isReady == false)
+        #expect(head(TakeOver.frame(id: 2, isReady: true))?.isReady == true)
+    }
+
+    @Test("frames of the server come back: unsubscribed and hand-over")
+    func smallServerFrames() {
+        guard case .unsubscribed(4, subscription: 5) = ServerFrame(Unsubscribed.frame(id: 4, subscription: 5)),
+            case .handOver(6, software: "stiled 9", ownsPath: true) = ServerFrame(
+                HandOver(software: "stiled 9", ownsPath: true).frame(id: 6))
+        else {
+            Issue.record("a frame is lost")
+            return
+        }
+    }
 }
