@@ -20,6 +20,9 @@ package struct Store: Sendable {
     private var controlPath: String { "\(path)/control" }
     private static let registry = "tenants"
 
+    /// The file of the bell that tells readers of changes.
+    package var doorbellPath: String { "\(controlPath)/doorbell" }
+
     /// The directory of a tenant.
     package func tenantPath(_ tenant: String) -> String { "\(path)/tenants/\(tenant)" }
 
@@ -60,6 +63,7 @@ package struct Store: Sendable {
         }
         // Makes the databases, so that readers that may not write can open them.
         _ = try openEnvironment(id, readOnly: false)
+        Doorbell(self)?.ringRegistry()
     }
 
     /// All tenants, by id.
@@ -106,6 +110,7 @@ package struct Store: Sendable {
             try transaction.commit()
             return nil
         }
+        Doorbell(self)?.ringRegistry()
     }
 
     /// Removes a tenant: first from the registry, so that nobody opens it, then its directory.
@@ -119,6 +124,7 @@ package struct Store: Sendable {
             try transaction.commit()
             return nil
         }
+        Doorbell(self)?.ringRegistry()
         for name in ["data.mdb", "lock.mdb"] { _ = unsafe unlink("\(tenantPath(id))/\(name)") }
         guard unsafe rmdir(tenantPath(id)) == 0 || errno == ENOENT else {
             throw StoreError(

@@ -9,6 +9,8 @@ package struct TenantWriter: ~Copyable {
     private let environment: LMDBEnvironment
     private let databases: TenantDatabases
     private let path: String
+    private let tenant: String
+    private let doorbell: Doorbell?
     /// Catalogs of live layouts, kept while the generations stand.
     private var layouts: [LiveLayout] = []
     private var knownPolicy: UInt64?
@@ -23,6 +25,8 @@ package struct TenantWriter: ~Copyable {
         databases = try TenantDatabases.opened(environment)
         self.environment = environment
         path = store.tenantPath(tenant)
+        self.tenant = tenant
+        doorbell = Doorbell(store)
         environment.clearStaleReaders()
     }
 
@@ -63,6 +67,7 @@ package struct TenantWriter: ~Copyable {
                     try transaction.put(databases.meta, Generations.key, fold.generations.bytes)
                 }
                 try transaction.commit()
+                doorbell?.ring(tenant: tenant)
                 layouts = fold.layouts
                 knownPolicy = fold.generations.policy
                 viewsWritten = fold.viewsWritten

@@ -55,7 +55,7 @@ extension Store {
             try compare(&reader, copy, &report)
         }
         try copy.deleteTenant("verify")
-        for name in ["data.mdb", "lock.mdb"] { _ = unsafe unlink("\(scratch)/control/\(name)") }
+        for name in ["data.mdb", "lock.mdb", "doorbell"] { _ = unsafe unlink("\(scratch)/control/\(name)") }
         _ = unsafe rmdir("\(scratch)/control")
         _ = unsafe rmdir("\(scratch)/tenants")
         return report

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -114,6 +117,17 @@ int stile_next_signal(int descriptor) {
     struct signalfd_siginfo info;
     return read(descriptor, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
 }
+
+void stile_count(uint32_t *word) { __atomic_add_fetch(word, 1, __ATOMIC_ACQ_REL); }
+
+uint32_t stile_counted(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+
+int stile_futex_wait(const uint32_t *word, uint32_t seen, int timeout_ms) {
+    struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    return (int)syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
+}
+
+int stile_futex_wake(uint32_t *word) { return (int)syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
 
 int stile_set_nonblocking(int descriptor) {
     int flags = fcntl(descriptor, F_GETFL);

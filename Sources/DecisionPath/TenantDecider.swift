@@ -41,7 +41,9 @@ package final class TenantDecider {
     package private(set) var answers: UInt64 = 0
     package private(set) var errors: UInt64 = 0
     /// True when the store has a generation of policies that the board has not dealt with.
-    package private(set) var wantsRefresh = false
+    private var wantsRefresh = false
+    /// The generation that was asked for.
+    private var askedGeneration: UInt64 = 0
 
     /// Opens the tenant's store for reading.
     package init(_ tenant: String, board: PolicyBoard) throws(StoreError) {
@@ -69,6 +71,14 @@ package final class TenantDecider {
         } catch {
             failure = error
         }
+        return true
+    }
+
+    /// True once for each generation of policies that the store has and the board has not dealt with.
+    @inline(__always)
+    package func takeRefreshRequest() -> Bool {
+        guard wantsRefresh, askedGeneration != generations.policy else { return false }
+        askedGeneration = generations.policy
         return true
     }
 

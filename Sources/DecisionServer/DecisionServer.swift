@@ -16,6 +16,10 @@ package final class DecisionServer {
     private let board: PolicyBoard
     private var watches: [String: TenantWatch] = [:]
     private var status = ""
+    private var toldPublication: UInt64?
+    /// Counts of the store's bell when this thread looked last.
+    private var seenRegistry: UInt32?
+    private var seenLooks: UInt64 = 0
 
     package init(_ configuration: ServerConfiguration) {
         self.configuration = configuration
@@ -30,16 +34,18 @@ package final class DecisionServer {
         guard signals >= 0, controlBell >= 0, control >= 0, stile_epoll_add(control, signals, stile_readable, 0) == 0,
             stile_epoll_add(control, controlBell, stile_readable, 1) == 0
         else { throw ServerError(.system, "starting: \(Self.reason)") }
-        try loadTenants()
+        let storeBell = StoreBell(configuration.store, control: controlBell)
+        try loadTenants(storeBell)
         let (listener, path) = try listen()
-        let state = ServerState(configuration, board: board, listener: listener, controlBell: controlBell)
+        let state = ServerState(configuration, board: board, storeBell: storeBell, listener: listener)
         let bells = try startReactors(state)
+        guard Thread.start({ storeBell.run() }) else { throw ServerError(.system, "a thread could not be started") }
         let place = path ?? "the socket handed over"
         ServerLog.write(
             .notice, "listening on \(place), \(configuration.reactors) reactors, store \(configuration.store.path)")
         Systemd.notify("READY=1")
         tellStatus(force: true)
-        watch(control, signals, controlBell)
+        watch(control, signals, controlBell, storeBell)
         stop(state, bells, path)
     }
 
@@ -47,7 +53,8 @@ package final class DecisionServer {
 
     // MARK: Start
 
-    private func loadTenants() throws(ServerError) {
+    private func loadTenants(_ bell: StoreBell) throws(ServerError) {
+        seenRegistry = bell.current?.registryCount
         do {
             for (id, _) in try configuration.store.tenants() { refresh(id) }
         } catch {
@@ -131,21 +138,19 @@ package final class DecisionServer {
 
     // MARK: Control
 
-    /// Milliseconds between two looks at the stores when no reactor rings.
-    private static let tick: Int32 = 100
-
-    private func watch(_ control: Int32, _ signals: Int32, _ bell: Int32) {
+    private func watch(_ control: Int32, _ signals: Int32, _ bell: Int32, _ storeBell: StoreBell) {
         let watchdog = Systemd.watchdogInterval
+        let timeout = watchdog.map { Int32(clamping: $0 / 3_000) } ?? -1
         var nextSign: UInt64 = 0
         var event = stile_event()
         while true {
-            _ = unsafe stile_epoll_wait(control, &event, 1, Self.tick)
-            var count: UInt64 = 0
-            _ = unsafe read(bell, &count, 8)
+            _ = unsafe stile_epoll_wait(control, &event, 1, timeout)
+            var rings: UInt64 = 0
+            let isRung = unsafe read(bell, &rings, 8) == 8
             switch stile_next_signal(signals) {
             case SIGTERM, SIGINT: return
             case SIGHUP: reload()
-            default: look()
+            default: if isRung { follow(storeBell) }
             }
             if let watchdog, stile_monotonic_us() >= nextSign {
                 Systemd.notify("WATCHDOG=1")
@@ -160,6 +165,21 @@ package final class DecisionServer {
         look()
         Systemd.notify("READY=1")
         tellStatus(force: true)
+    }
+
+    /// Looks at what the store's bell, a reactor that met a new generation, or the time speaks of.
+    private func follow(_ bell: StoreBell) {
+        let looks = bell.looks.load(ordering: .acquiring)
+        // Counts are read before the look, so that what comes after it makes them other ones.
+        guard let doorbell = bell.current, looks == seenLooks, doorbell.registryCount == seenRegistry else {
+            seenLooks = looks
+            seenRegistry = bell.current?.registryCount
+            return look()
+        }
+        for (id, watch) in watches where watch.isRung(doorbell) {
+            if watch.hasMoved(board.state(of: id)?.generation ?? 0) { refresh(id) }
+        }
+        tellStatus(force: false)
     }
 
     /// Loads what is new in the registry and in each tenant's policies, and forgets tenants that are gone.
@@ -178,7 +198,10 @@ package final class DecisionServer {
         tellStatus(force: false)
     }
 
+    /// What was said last is said again only when it must be: the list of all tenants is not gone through at each ring.
     private func tellStatus(force: Bool) {
+        if !force && toldPublication == board.publication { return }
+        toldPublication = board.publication
         let states = board.tenants.compactMap { board.state(of: $0) }
         let ailing = states.filter { $0.message != "ready" }.count
         let text = "\(states.count) tenants" + (ailing == 0 ? "" : ", \(ailing) not ready: see the log")
@@ -204,8 +227,20 @@ package final class DecisionServer {
 /// Sees whether a tenant's policies have moved.
 private final class TenantWatch {
     private var reader: TenantReader
+    private let slot: Int
+    private var seen: UInt32?
 
-    init(_ tenant: String, _ store: Store) throws(StoreError) { reader = try TenantReader(store, tenant: tenant) }
+    init(_ tenant: String, _ store: Store) throws(StoreError) {
+        reader = try TenantReader(store, tenant: tenant)
+        slot = Doorbell.slot(of: tenant)
+    }
+
+    /// True when the bell has rung for the tenant, or one that shares its place, since it was asked last.
+    func isRung(_ bell: Doorbell) -> Bool {
+        let count = bell.count(at: slot)
+        defer { seen = count }
+        return count != seen
+    }
 
     func hasMoved(_ generation: UInt64) -> Bool {
         defer { reader.reset() }

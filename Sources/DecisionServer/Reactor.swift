@@ -15,19 +15,18 @@ import Synchronization
 final class ServerState: Sendable {
     let configuration: ServerConfiguration
     let board: PolicyBoard
+    let storeBell: StoreBell
     /// The listening socket.
     let listener: Int32
     let connections = Atomic<Int>(0)
     let isStopping = Atomic<Bool>(false)
     let runningReactors = Atomic<Int>(0)
-    /// Written to wake the control thread.
-    let controlBell: Int32
 
-    init(_ configuration: ServerConfiguration, board: PolicyBoard, listener: Int32, controlBell: Int32) {
+    init(_ configuration: ServerConfiguration, board: PolicyBoard, storeBell: StoreBell, listener: Int32) {
         self.configuration = configuration
         self.board = board
+        self.storeBell = storeBell
         self.listener = listener
-        self.controlBell = controlBell
     }
 }
 
@@ -261,18 +260,13 @@ final class Reactor {
             throw ProtocolError(.helloExpected, "the first frame must be a hello that names the tenant")
         }
         if decider.begin(now: now) { held.append(decider) }
-        if decider.wantsRefresh { ring() }
+        if decider.takeRefreshRequest() { state.storeBell.askForLook() }
         switch kind {
         case .question: decider.answer(head, frame, &connection.output)
         case .batch: try decider.answerBatch(head, frame, &connection.output)
         case .status: connection.send(decider.status().frame(id: head.id))
         case .subscribe, .unsubscribe, .push, .takeOver, .hello, .error: break
         }
-    }
-
-    private func ring() {
-        var one: UInt64 = 1
-        _ = unsafe write(state.controlBell, &one, 8)
     }
 
     private func hello(_ head: FrameHead, _ frame: CBORReader, _ connection: Connection) throws(ProtocolError) {

@@ -36,9 +36,12 @@ final class TemporaryStore {
 
     deinit {
         try? store.deleteTenant("t")
-        for name in ["data.mdb", "lock.mdb"] { _ = unsafe unlink("\(path)/store/control/\(name)") }
+        for name in ["data.mdb", "lock.mdb", "doorbell"] { _ = unsafe unlink("\(path)/store/control/\(name)") }
         for name in ["store/control", "store/tenants", "store", ""] { _ = unsafe rmdir("\(path)/\(name)") }
     }
+
+    /// As a restore from a copy would.
+    func removeDoorbell() { _ = unsafe unlink(store.doorbellPath) }
 
     /// A writer with the catalog active.
     func writer() throws -> TenantWriter {

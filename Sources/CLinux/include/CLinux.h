@@ -40,6 +40,13 @@ int stile_eventfd(void);
 int stile_signalfd(void);
 /* The next signal of that descriptor, 0 for none. */
 int stile_next_signal(int descriptor);
+/* Words that processes share: count up, and read what was counted, each with all that happened before it. */
+void stile_count(uint32_t *word);
+uint32_t stile_counted(const uint32_t *word);
+/* FUTEX_WAIT and FUTEX_WAKE of all, across processes. The wait ends when the word is not `seen`, after a wake, a signal
+ * or the time. */
+int stile_futex_wait(const uint32_t *word, uint32_t seen, int timeout_ms);
+int stile_futex_wake(uint32_t *word);
 int stile_set_nonblocking(int descriptor);
 /* Milliseconds since the epoch, and microseconds of the monotonic clock. */
 int64_t stile_now_ms(void);
