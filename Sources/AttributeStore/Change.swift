@@ -20,8 +20,8 @@ package enum Change: Sendable, Hashable {
     case deleteSession(id: String)
     case putDevice(id: String, document: JSONValue)
     case deleteDevice(id: String)
-    /// A resource of the application's registry.
-    case putResource(type: String, id: String, document: JSONValue)
+    /// A resource of the application's registry, with what it lies in directly.
+    case putResource(type: String, id: String, document: JSONValue, parents: [EntityName] = [])
     case deleteResource(type: String, id: String)
     /// A signal about an entity, with its instants in ms since the epoch.
     case signal(type: String, id: String, name: String, value: JSONValue, at: Int64, expires: Int64?)
@@ -76,8 +76,11 @@ extension Change {
         case .deleteSession(let id): .record([0: .unsigned(7), 2: .text(id)])
         case .putDevice(let id, let document): .record([0: .unsigned(8), 2: .text(id), 4: json(document)])
         case .deleteDevice(let id): .record([0: .unsigned(9), 2: .text(id)])
-        case .putResource(let type, let id, let document):
-            .record([0: .unsigned(10), 1: .text(type), 2: .text(id), 4: json(document)])
+        case .putResource(let type, let id, let document, let parents):
+            .record([
+                0: .unsigned(10), 1: .text(type), 2: .text(id), 4: json(document),
+                14: parents.isEmpty ? nil : ParentList.value(parents),
+            ])
         case .deleteResource(let type, let id): .record([0: .unsigned(11), 1: .text(type), 2: .text(id)])
         case .signal(let type, let id, let name, let value, let at, let expires):
             .record([
@@ -123,7 +126,8 @@ extension Change {
         case (9, _, let id?): self = .deleteDevice(id: id)
         case (10, let type?, let id?):
             guard let document = document() else { return nil }
-            self = .putResource(type: type, id: id, document: document)
+            self = .putResource(
+                type: type, id: id, document: document, parents: value[14].map { ParentList.read($0) } ?? [])
         case (11, let type?, let id?): self = .deleteResource(type: type, id: id)
         case (12, let type?, let id?):
             guard let name = value[5]?.text, let signal = document(), let at = value[8]?.int else { return nil }

@@ -109,7 +109,9 @@ package struct ChangeLineReader: Sendable {
             return .putSubject(type: type, id: id, isActive: active, document: try properties(value, name))
         case "resource":
             let (type, id) = try entity(value, name)
-            return .putResource(type: type, id: id, document: try properties(value, name))
+            return .putResource(
+                type: type, id: id, document: try properties(value, name),
+                parents: try parents(value["parents"], "resource.parents"))
         case "device": return .putDevice(id: try id(value, name), document: try properties(value, name))
         case "session": return try session(value)
         case "signal": return try signal(value)
@@ -183,6 +185,22 @@ package struct ChangeLineReader: Sendable {
         }
     }
 
+    /// What a resource lies in: `[{"type":"folder","id":"reports"}]`.
+    private func parents(_ value: JSONValue?, _ path: String) throws(ChangeLineError) -> [EntityName] {
+        guard let value, value != .null else { return [] }
+        guard let list = value.array, list.count <= StoreLimits.maxParents else {
+            throw ChangeLineError(
+                path: path, message: "an array of at most \(StoreLimits.maxParents) entities is needed")
+        }
+        var parents: [EntityName] = []
+        for (index, item) in list.enumerated() {
+            let (type, id) = try entity(item, "\(path)[\(index)]")
+            let name = EntityName(type: type, id: id)
+            if !parents.contains(name) { parents.append(name) }
+        }
+        return parents
+    }
+
     // MARK: Pieces
 
     private func entity(
@@ -243,6 +261,8 @@ package enum StoreLimits {
     package static let maxBatch = 10_000
     /// Nesting of groups.
     package static let maxGroupDepth = 64
+    /// Containers that one resource lies in directly.
+    package static let maxParents = 256
     /// Direct groups of one subject.
     package static let maxGroupsOfSubject = 100_000
     /// Address space of one tenant unless told otherwise: 8 GiB, which costs nothing until it is used.

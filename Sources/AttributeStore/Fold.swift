@@ -30,6 +30,9 @@ struct Fold: ~Copyable {
         self.layouts = layouts
     }
 
+    /// Readers work out anew what lies below what.
+    mutating func noteHierarchyChange() { generations.hierarchy += 1 }
+
     mutating func apply(_ change: Change, _ transaction: borrowing LMDBWriteTransaction) throws(FoldError) {
         failure = nil
         let refusal: StoreError?
@@ -57,6 +60,7 @@ struct Fold: ~Copyable {
                 try dropMemberships(Key.user, Self.memberID(type, id), transaction)
             }
             try transaction.delete(databases.resources, key)
+            _ = try setParents(of: EntityName(type: type, id: id), [], transaction)
             try transaction.deleteAll(databases.signals, prefix: key + [0])
             try deleteViews(key, transaction)
             return nil
@@ -73,11 +77,14 @@ struct Fold: ~Copyable {
             try transaction.put(databases.devices, Array(id.utf8), [Key.plain] + Array(document.compact.utf8))
             return try writeEntityView(Catalog.device, id, document, transaction)
         case .deleteDevice(let id): return try delete(databases.devices, "device", id, transaction)
-        case .putResource(let type, let id, let document):
+        case .putResource(let type, let id, let document, let parents):
             try transaction.put(databases.resources, Key.entity(type, id), [Key.plain] + Array(document.compact.utf8))
+            let name = EntityName(type: type, id: id)
+            if let refusal = try setParents(of: name, parents, transaction) { return refusal }
             return try writeResourceView(type, id, document, transaction)
         case .deleteResource(let type, let id):
             try transaction.delete(databases.resources, Key.entity(type, id))
+            _ = try setParents(of: EntityName(type: type, id: id), [], transaction)
             try deleteViews(Key.entity(type, id), transaction)
             return nil
         case .signal(let type, let id, let name, let value, let at, let expires):
@@ -127,7 +134,8 @@ struct Fold: ~Copyable {
             let document = try? JSONValue.parse(stored.dropFirst(2))
         else { return nil }
         let signals = try signals(key, transaction)
-        let groups = try directGroups(Key.user, Self.memberID(type, id), transaction)
+        let groups =
+            try directGroups(Key.user, Self.memberID(type, id), transaction) + directContainers(key, transaction)
         for layout in only.map({ [$0] }) ?? layouts {
             guard let index = layout.builder.catalog.entity(named: type),
                 layout.builder.catalog.entities[index].isSubject
@@ -193,15 +201,19 @@ struct Fold: ~Copyable {
     ) throws(LMDBError) -> StoreError? {
         let key = Key.entity(type, id)
         // A type can be both subject and resource (a user who is read about): the subject's view has the word.
-        if try transaction.get(databases.subjects, key) != nil { return nil }
+        if try transaction.get(databases.subjects, key) != nil {
+            return try writeSubjectView(type, id, transaction, only: only)
+        }
         let signals = try signals(key, transaction)
+        let containers = try directContainers(key, transaction)
         for layout in only.map({ [$0] }) ?? layouts {
             guard let index = layout.builder.catalog.entity(named: type) else {
                 if only == nil, layout.number == layouts.last?.number { return unknownType(type, layout) }
                 continue
             }
             do throws(ValueProblem) {
-                let record = try layout.builder.entity(type: index, document: document, signals: signals)
+                let record = try layout.builder.entity(
+                    type: index, document: document, signals: signals, containers: containers)
                 if let refusal = try putViewOrFail(layout.number, key, record, transaction) { return refusal }
             } catch {
                 return StoreError(.valueInvalid, "\(type) \"\(id)\": \(error.message)")

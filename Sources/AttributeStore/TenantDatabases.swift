@@ -4,7 +4,7 @@
 struct TenantDatabases: Sendable {
     static let names = [
         "log", "subjects", "groups", "groupNumbers", "members", "memberships", "sessions", "devices", "resources",
-        "signals", "views", "policies", "meta",
+        "signals", "views", "policies", "meta", "parents", "containers", "containerNumbers", "nesting",
     ]
 
     /// u64 sequence → CBOR [time, change]
@@ -34,6 +34,15 @@ struct TenantDatabases: Sendable {
     /// name → fixed or CBOR
     let meta: LMDBDatabase
 
+    /// type NUL id → CBOR list of [type, id]: what the entity lies in
+    let parents: LMDBDatabase
+    /// type NUL id → format, u32 number, for everything that something lies in
+    let containers: LMDBDatabase
+    /// u32 number → type NUL id
+    let containerNumbers: LMDBDatabase
+    /// u32 container, u32 container in it → nothing
+    let nesting: LMDBDatabase
+
     init(_ environment: LMDBEnvironment) throws(LMDBError) {
         log = try environment.database("log")
         subjects = try environment.database("subjects")
@@ -48,6 +57,10 @@ struct TenantDatabases: Sendable {
         views = try environment.database("views")
         policies = try environment.database("policies")
         meta = try environment.database("meta")
+        parents = try environment.database("parents")
+        containers = try environment.database("containers")
+        containerNumbers = try environment.database("containerNumbers")
+        nesting = try environment.database("nesting")
     }
 
     /// The databases, with a failure told as the store's.
@@ -64,7 +77,8 @@ struct TenantDatabases: Sendable {
         [
             ("subjects", subjects), ("groups", groups), ("groupNumbers", groupNumbers), ("members", members),
             ("memberships", memberships), ("sessions", sessions), ("devices", devices), ("resources", resources),
-            ("signals", signals), ("views", views), ("policies", policies), ("meta", meta),
+            ("signals", signals), ("views", views), ("policies", policies), ("meta", meta), ("parents", parents),
+            ("containers", containers), ("containerNumbers", containerNumbers), ("nesting", nesting),
         ]
     }
 }

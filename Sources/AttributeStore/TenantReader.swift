@@ -15,7 +15,7 @@ package struct ViewPrefix: Sendable {
 /// Reads one tenant; one per thread.
 package struct TenantReader: ~Copyable {
     private let environment: LMDBEnvironment
-    private let databases: TenantDatabases
+    let databases: TenantDatabases
     private let path: String
     private var transaction: LMDBReadTransaction
     /// Scratch for keys.
@@ -85,7 +85,7 @@ package struct TenantReader: ~Copyable {
         }
     }
 
-    private func value(_ database: LMDBDatabase, _ key: [UInt8]) throws(StoreError) -> [UInt8]? {
+    func value(_ database: LMDBDatabase, _ key: [UInt8]) throws(StoreError) -> [UInt8]? {
         do throws(LMDBError) {
             return try transaction.get(database, key)
         } catch {
@@ -174,7 +174,7 @@ package struct TenantReader: ~Copyable {
         }
     }
 
-    private func scan(
+    func scan(
         _ database: LMDBDatabase, prefix: [UInt8] = [], _ body: (_ key: [UInt8], _ value: [UInt8]) -> Void
     ) throws(StoreError) {
         do throws(LMDBError) {

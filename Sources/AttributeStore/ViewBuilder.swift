@@ -44,12 +44,13 @@ struct ViewBuilder {
 
     /// A device's or resource's record.
     func entity(
-        type: Int, document: JSONValue, signals: [String: SignalValue]
+        type: Int, document: JSONValue, signals: [String: SignalValue], containers: [UInt32] = []
     ) throws(ValueProblem) -> [UInt8] {
         let attributes = catalog.entities[type].attributes
         var builder = RecordBuilder()
         builder.reset(slots: attributes.count)
         try fill(&builder, attributes, document, signals, lenient: false)
+        builder.setGroups(containers)
         return builder.bytes
     }
 

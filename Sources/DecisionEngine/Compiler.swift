@@ -28,6 +28,8 @@ struct Compiler {
     /// Per-type tables of operands, by content.
     var typeTables: [[UInt32]: UInt32] = [:]
     var operandNames: [AttributeReference?] = []
+    /// Where each schedule is.
+    var scheduleOffsets: [UInt32] = []
 
     init(_ policies: CheckedPolicies) {
         self.policies = policies
@@ -38,10 +40,18 @@ struct Compiler {
 
     mutating func run() throws(CompileError) -> Program {
         try checkRoleDepth()
+        compileSchedules()
         let roleEntries = try compileRoles()
+        let offers = try compileOffers()
+        // Obligations are placed and indexed as rules are, after them.
         var rules: [CompiledRule] = []
-        rules.reserveCapacity(policies.rules.count)
-        for (index, rule) in policies.rules.enumerated() { rules.append(try compileRule(index, rule)) }
+        rules.reserveCapacity(policies.rules.count + policies.obligations.count)
+        for (index, rule) in policies.rules.enumerated() {
+            rules.append(try compileRule(index, PlacedRule(rule)))
+        }
+        for (index, obligation) in policies.obligations.enumerated() {
+            rules.append(try compileRule(policies.rules.count + index, PlacedRule(obligation)))
+        }
 
         let tables = placeRules(rules)
         let offsets = try emitTables(tables, rules)
@@ -60,7 +70,8 @@ struct Compiler {
                 "the compiled policies take \(words.count * 4) bytes, above \(CompileLimits.maxImageWords * 4): "
                     + "use fewer or smaller lists of constants")
         }
-        return Program(words: words, policies: policies, operandNames: operandNames, needs: needs)
+        return Program(
+            words: words, policies: policies, operandNames: operandNames, needs: needs, offers: offers)
     }
 
     var here: UInt32 { UInt32(truncatingIfNeeded: words.count) }
@@ -100,7 +111,36 @@ struct Compiler {
         return entries
     }
 
-    private mutating func compileRule(_ index: Int, _ rule: CheckedRule) throws(CompileError) -> CompiledRule {
+    private mutating func compileOffers() throws(CompileError) -> [UInt32] {
+        var entries: [UInt32] = []
+        for offer in policies.offers {
+            let scope = RuleScope(subjectTypes: offer.subjectTypes, actions: nil, resourceTypes: nil)
+            entries.append(
+                try emit(offer.condition, scope, onTrue: ImageLayout.accept, onFalse: ImageLayout.reject))
+        }
+        return entries
+    }
+
+    /// Writes each schedule's zone and windows, so that deciding needs nothing beside the image.
+    private mutating func compileSchedules() {
+        for schedule in policies.schedules {
+            scheduleOffsets.append(here)
+            words.append(UInt32(schedule.zone.starts.count))
+            words.append(UInt32(schedule.windows.count))
+            for (start, offset) in zip(schedule.zone.starts, schedule.zone.offsets) {
+                let start = UInt64(bitPattern: start)
+                words.append(UInt32(truncatingIfNeeded: start))
+                words.append(UInt32(truncatingIfNeeded: start >> 32))
+                words.append(UInt32(bitPattern: offset))
+            }
+            for window in schedule.windows {
+                words.append(UInt32(bitPattern: window.lowerBound))
+                words.append(UInt32(bitPattern: window.upperBound))
+            }
+        }
+    }
+
+    private mutating func compileRule(_ index: Int, _ rule: PlacedRule) throws(CompileError) -> CompiledRule {
         let scope = RuleScope(
             subjectTypes: rule.subjectTypes, actions: rule.actions, resourceTypes: rule.resourceTypes)
         var entry = try emit(rule.condition, scope, onTrue: ImageLayout.accept, onFalse: ImageLayout.reject)
@@ -115,7 +155,7 @@ struct Compiler {
         }
         return CompiledRule(
             index: index, kind: rule.kind, entry: entry, demand: rule.demand ?? .nothing, isResidual: isResidual,
-            reads: try readsOfQuestion(rule.condition, scope), needs: needs(of: rule.condition, rule: rule),
+            condition: rule.condition, reads: try readsOfQuestion(rule.condition, scope), needs: needs(of: rule),
             scope: scope)
     }
 
@@ -169,7 +209,7 @@ struct Compiler {
             let members = tables[key] ?? []
             let reads = emitReads(members.map { rules[$0] })
             var roots: [UInt32] = []
-            for kind in [RuleKind.forbid, .require, .permit] {
+            for kind in [PlacedRule.Kind.forbid, .require, .permit, .onPermit, .onDeny, .onStepUp] {
                 let ofKind = members.filter { rules[$0].kind == kind }
                 roots.append(try buildIndex(ofKind, rules))
             }
@@ -339,14 +379,57 @@ struct RuleScope: Hashable {
     var resourceTypes: [Int]?
 }
 
-/// A rule on its way into the image.
+/// What is placed under subject types, actions and resource types: a rule, or an obligation on an outcome.
+struct PlacedRule {
+    enum Kind: UInt8 {
+        case permit, forbid, require, onPermit, onDeny, onStepUp
+    }
+
+    var kind: Kind
+    var subjectTypes: [Int]
+    var actions: [Int]?
+    var resourceTypes: [Int]?
+    var condition: Condition
+    var demand: Demand?
+
+    init(_ rule: CheckedRule) {
+        kind =
+            switch rule.kind {
+            case .permit: .permit
+            case .forbid: .forbid
+            case .require: .require
+            }
+        subjectTypes = rule.subjectTypes
+        actions = rule.actions
+        resourceTypes = rule.resourceTypes
+        condition = rule.condition
+        demand = rule.demand
+    }
+
+    init(_ obligation: CheckedObligation) {
+        kind =
+            switch obligation.occasion {
+            case .permit: .onPermit
+            case .deny: .onDeny
+            case .stepUp: .onStepUp
+            }
+        subjectTypes = obligation.subjectTypes
+        actions = obligation.actions
+        resourceTypes = obligation.resourceTypes
+        condition = obligation.condition
+    }
+}
+
+/// A rule or obligation on its way into the image.
 struct CompiledRule {
+    /// Index of the rule; obligations follow the rules.
     var index: Int
-    var kind: RuleKind
+    var kind: PlacedRule.Kind
     var entry: UInt32
     var demand: Demand
     /// Kept under "any" because it names too many actions and types.
     var isResidual: Bool
+    var condition: Condition
     /// Operands of the question it reads.
     var reads: [UInt32]
     var needs: SourceNeeds

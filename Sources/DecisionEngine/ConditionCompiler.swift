@@ -67,6 +67,10 @@ extension Compiler {
                 .inNetworks, .address, 0, try operand(left, scope), offset, onTrue: onTrue, onFalse: onFalse)
         case .group(let group):
             return emitTest(.group, .word, 0, UInt32(group), 0, onTrue: onTrue, onFalse: onFalse)
+        case .container(let container):
+            return emitTest(.container, .word, 0, UInt32(container), 0, onTrue: onTrue, onFalse: onFalse)
+        case .schedule(let schedule):
+            return emitTest(.schedule, .word, 0, scheduleOffsets[schedule], 0, onTrue: onTrue, onFalse: onFalse)
         case .role(let role):
             return emitTest(.role, .word, 0, UInt32(role), 0, onTrue: onTrue, onFalse: onFalse)
         case .has(let reference):
@@ -111,6 +115,17 @@ extension Compiler {
         case .subject: return index(of: OperandEntry(kind: .subjectID))
         case .resource: return index(of: OperandEntry(kind: .resourceID))
         case .now: return index(of: OperandEntry(kind: .now))
+        case .sum(let terms):
+            var list: [UInt32] = [UInt32(terms.count)]
+            for term in terms {
+                list.append(try self.operand(term.operand, scope) | (term.isNegative ? SumLayout.takenOff : 0))
+            }
+            let offset = typeTables[list] ?? here
+            if offset == here {
+                words.append(contentsOf: list)
+                typeTables[list] = offset
+            }
+            return index(of: OperandEntry(kind: .sum, table: offset))
         }
     }
 
@@ -204,9 +219,7 @@ extension Compiler {
         var found: [AttributeReference] = []
         var roles: [Int] = []
         condition.forEachTest { test in
-            test.forEachOperand { operand in
-                if let reference = operand.reference { found.append(reference) }
-            }
+            test.forEachOperand { operand in operand.forEachReference { found.append($0) } }
             if case .has(let reference) = test { found.append(reference) }
             if case .role(let role) = test { roles.append(role) }
         }
@@ -217,12 +230,12 @@ extension Compiler {
     }
 
     /// Which stored records a rule reads beside the subject's view.
-    func needs(of condition: Condition, rule: CheckedRule) -> SourceNeeds {
+    func needs(of rule: PlacedRule) -> SourceNeeds {
         var needs = SourceNeeds()
         if let demand = rule.demand, demand != .nothing { needs.insert(.session) }
         var references: [AttributeReference] = []
         var roles = Set<Int>()
-        collectReads(condition, &references, &roles)
+        collectReads(rule.condition, &references, &roles)
         for reference in references {
             switch reference.scope {
             case .session: needs.insert(.session)
@@ -234,18 +247,16 @@ extension Compiler {
             case .subject, .action, .context: break
             }
         }
-        if mentionsGroup(condition) || roles.contains(where: { mentionsGroup(policies.roles[$0].condition) }) {
-            needs.insert(.groups)
+        for condition in [rule.condition] + roles.map({ policies.roles[$0].condition }) {
+            condition.forEachTest { test in
+                switch test {
+                case .group: needs.insert(.groups)
+                case .container: needs.formUnion([.resource, .containers])
+                default: break
+                }
+            }
         }
         return needs
-    }
-
-    private func mentionsGroup(_ condition: Condition) -> Bool {
-        var mentions = false
-        condition.forEachTest { test in
-            if case .group = test { mentions = true }
-        }
-        return mentions
     }
 
     // MARK: Classes
@@ -255,7 +266,7 @@ extension Compiler {
         case .constant(let constant): valueClass(of: constant)
         case .attribute(let reference), .attributeOr(let reference, _): valueClass(of: reference.type)
         case .subject, .resource: .string
-        case .now, .count: .word
+        case .now, .count, .sum: .word
         }
     }
 
@@ -297,17 +308,24 @@ extension Test {
             body(left)
             body(right)
         case .oneOf(let operand, _), .like(let operand, _), .inNetworks(let operand, _): body(operand)
-        case .group, .role, .has: break
+        case .group, .container, .schedule, .role, .has: break
         }
     }
 }
 
 extension Operand {
-    /// The attribute it reads, if any.
-    package var reference: AttributeReference? {
+    /// Calls `body` with each attribute it reads.
+    package func forEachReference(_ body: (AttributeReference) -> Void) {
         switch self {
-        case .attribute(let reference), .attributeOr(let reference, _), .count(let reference): reference
-        case .constant, .subject, .resource, .now: nil
+        case .attribute(let reference), .attributeOr(let reference, _), .count(let reference): body(reference)
+        case .sum(let terms): for term in terms { term.operand.forEachReference(body) }
+        case .constant, .subject, .resource, .now: break
         }
     }
+}
+
+/// Terms of a sum in the image.
+enum SumLayout {
+    /// Mark of a term that is taken off.
+    static let takenOff: UInt32 = 1 << 31
 }

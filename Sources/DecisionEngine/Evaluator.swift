@@ -17,6 +17,7 @@ extension Program {
     package func decide(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
         scratch.rules.removeAll(keepingCapacity: true)
         scratch.requires.removeAll(keepingCapacity: true)
+        scratch.obligations.removeAll(keepingCapacity: true)
         scratch.stamp &+= 1
         if scratch.roleMemo.count < roleCount {
             scratch.roleMemo.append(contentsOf: repeatElement(0, count: roleCount - scratch.roleMemo.count))
@@ -29,6 +30,22 @@ extension Program {
             guard let base = image.baseAddress else { return Verdict(kind: .error, cause: .recordDamaged) }
             var evaluation = unsafe Evaluation(self, base, inputs)
             return evaluation.run(cell, &scratch)
+        }
+    }
+}
+
+extension Program {
+    /// The offers whose condition holds for the subject at hand, by index of `CheckedPolicies.offers`, and whether the
+    /// session meets what each demands.
+    package func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
+        scratch.stamp &+= 1
+        if scratch.roleMemo.count < roleCount {
+            scratch.roleMemo.append(contentsOf: repeatElement(0, count: roleCount - scratch.roleMemo.count))
+        }
+        return unsafe words.withUnsafeBufferPointer { image in
+            guard let base = image.baseAddress else { return [] }
+            var evaluation = unsafe Evaluation(self, base, inputs)
+            return evaluation.offers(&scratch)
         }
     }
 }
@@ -83,7 +100,7 @@ private struct Evaluation {
             let table = Int(word(Int(list) &+ position))
             if let rule = firstForbid(word(table &+ 1), &scratch) {
                 scratch.rules.append(rule)
-                return finish(Verdict(kind: .forbidden))
+                return finish(Verdict(kind: .forbidden), list, count, &scratch)
             }
         }
         var joined = Demand.nothing
@@ -91,7 +108,34 @@ private struct Evaluation {
             collectRequires(word(Int(word(Int(list) &+ position)) &+ 2), &joined, &scratch)
         }
         let verdict = permits(list, count, joined, &scratch)
+        return finish(verdict, list, count, &scratch)
+    }
+
+    /// The duties that go with the answer.
+    private mutating func finish(
+        _ verdict: Verdict, _ list: UInt32, _ count: Int, _ scratch: inout DecisionScratch
+    ) -> Verdict {
+        let root: Int
+        switch verdict.kind {
+        case .permitted: root = 4
+        case .forbidden, .notPermitted: root = 5
+        case .stepUp: root = 6
+        case .error: return finish(verdict)
+        }
+        for position in 1...count { collectObligations(word(Int(word(Int(list) &+ position)) &+ root), &scratch) }
         return finish(verdict)
+    }
+
+    private mutating func collectObligations(_ root: UInt32, _ scratch: inout DecisionScratch) {
+        if root == 0 { return }
+        let first = UInt32(truncatingIfNeeded: program.policies.rules.count)
+        walk(root, &scratch) { evaluation, rule, scratch in
+            if evaluation.matches(rule, &scratch), !scratch.obligations.contains(rule &- first) {
+                scratch.obligations.append(rule &- first)
+            }
+            return false
+        }
+        scratch.obligations.sort()
     }
 
     /// What no policy can change: ended subjects and sessions, unknown subjects, damaged records.
@@ -231,6 +275,16 @@ private struct Evaluation {
         return Verdict(kind: .notPermitted, cause: matchedAny ? .stepUpUnreachable : .rules)
     }
 
+    mutating func offers(_ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
+        if preliminaries() != nil { return [] }
+        var found: [(offer: Int, isMet: Bool)] = []
+        for (index, offer) in program.policies.offers.enumerated()
+        where offer.subjectTypes.contains(inputs.subjectType) && holds(program.offerEntries[index], &scratch) {
+            found.append((index, isMet(offer.demand ?? .nothing)))
+        }
+        return isDamaged ? [] : found
+    }
+
     private func demand(_ rule: UInt32) -> Demand {
         let offset = rules &+ Int(rule) &* ImageLayout.ruleWords
         return Demand(
@@ -304,7 +358,10 @@ private struct Evaluation {
                 if child != 0 { scratch.pending.append(child) }
                 if word(node &+ 2) != 0 { scratch.pending.append(word(node &+ 2)) }
             case .groupSwitch:
-                pushGroupChildren(node, &scratch)
+                pushNamedChildren(node, &scratch.pending, scratch.groups)
+                if word(node &+ 2) != 0 { scratch.pending.append(word(node &+ 2)) }
+            case .containerSwitch:
+                pushNamedChildren(node, &scratch.pending, scratch.containers)
                 if word(node &+ 2) != 0 { scratch.pending.append(word(node &+ 2)) }
             case .none:
                 isDamaged = true
@@ -347,19 +404,21 @@ private struct Evaluation {
         }
     }
 
-    private func pushGroupChildren(_ node: Int, _ scratch: inout DecisionScratch) {
+    @inline(__always)
+    private func pushNamedChildren(_ node: Int, _ pending: inout [UInt32], _ named: borrowing NamedMemberships) {
         let mask = word(node &+ 3)
-        for group in scratch.groups {
-            var position = IndexHash.slot(UInt64(group), mask)
+        for position in 0..<named.list.count {
+            let index = named.list[position]
+            var place = IndexHash.slot(UInt64(index), mask)
             while true {
-                let entry = node &+ 4 &+ Int(position) &* 2
+                let entry = node &+ 4 &+ Int(place) &* 2
                 let child = word(entry &+ 1)
                 if child == 0 { break }
-                if word(entry) == group &+ 1 {
-                    scratch.pending.append(child)
+                if word(entry) == index &+ 1 {
+                    pending.append(child)
                     break
                 }
-                position = (position &+ 1) & mask
+                place = (place &+ 1) & mask
             }
         }
     }
@@ -394,7 +453,9 @@ private struct Evaluation {
         case .subset: return overlap(left, right, valueClass, all: true)
         case .like: return like(left, right)
         case .inNetworks: return inNetworks(left, right)
-        case .group: return scratch.holdsGroup(left)
+        case .group: return scratch.groups.contains(left)
+        case .container: return scratch.containers.contains(left)
+        case .schedule: return isInSchedule(left)
         case .role: return role(left, &scratch)
         case .has: return load(left).isPresent
         case .actionIn: return isMember(UInt32(right), inputs.action)
@@ -561,6 +622,40 @@ private struct Evaluation {
     @inline(__always)
     private func long(_ offset: Int) -> UInt64 { UInt64(word(offset)) | UInt64(word(offset &+ 1)) << 32 }
 
+    /// Whether `now` is in a schedule's window; notes when that changes. The same as `Schedule.state(at:)`, on the image.
+    private mutating func isInSchedule(_ offset: Int) -> Bool {
+        let spans = offset &+ 2
+        var low = 0
+        var high = Int(word(offset)) &- 1
+        while low < high {
+            let middle = (low &+ high &+ 1) >> 1
+            if Int64(bitPattern: long(spans &+ middle &* 3)) <= now { low = middle } else { high = middle &- 1 }
+        }
+        let count = Int(word(offset))
+        var end = Int64.max
+        if low &+ 1 < count { end = Int64(bitPattern: long(spans &+ (low &+ 1) &* 3)) }
+        let east = Int64(Int32(bitPattern: word(spans &+ low &* 3 &+ 2))) &* 1000
+        let week = ScheduleTime.week
+        let position = ScheduleTime.position(of: now, east: east)
+        var isInside = false
+        var edge = Int64.max
+        let windows = spans &+ count &* 3
+        let windowCount = Int(word(offset &+ 1))
+        for index in 0..<windowCount {
+            let start = Int64(word(windows &+ index &* 2)) &* 60_000
+            let stop = Int64(word(windows &+ index &* 2 &+ 1)) &* 60_000
+            if position >= start && position < stop { isInside = true }
+            // A window that fills the week has no edge.
+            if start == 0 && stop == week { continue }
+            if start > position { edge = min(edge, start) }
+            if stop > position { edge = min(edge, stop) }
+            edge = min(edge, start &+ week)
+        }
+        // Where the clock stands matters only to a window with an edge.
+        if edge != .max { boundary = min(boundary, min(end, now &+ (edge &- position))) }
+        return isInside
+    }
+
     // MARK: Values
 
     /// Where an attribute lies for the types at hand.
@@ -618,10 +713,23 @@ private struct Evaluation {
             return loaded
         case .actionIndex: return Loaded(payload: UInt64(inputs.action), record: .empty, isPresent: true)
         case .resourceTypeIndex: return Loaded(payload: UInt64(inputs.resourceType), record: .empty, isPresent: true)
+        case .sum: return sum(Int(word(offset &+ 3)))
         case .none:
             isDamaged = true
             return Loaded(payload: 0, record: .empty, isPresent: false)
         }
+    }
+
+    /// Instants and durations added up; beyond the ends of time a sum stays at the end.
+    private mutating func sum(_ terms: Int) -> Loaded {
+        var total: Int64 = 0
+        for position in 0..<Int(word(terms)) {
+            let term = word(terms &+ 1 &+ position)
+            let loaded = load(Int(term & ~SumLayout.takenOff))
+            if !loaded.isPresent { return Loaded(payload: 0, record: .empty, isPresent: false) }
+            total = SumTerm.add(Int64(bitPattern: loaded.payload), to: total, negated: term & SumLayout.takenOff != 0)
+        }
+        return Loaded(payload: UInt64(bitPattern: total), record: .empty, isPresent: true)
     }
 
     /// A live stored value, else the question's, else the default.
@@ -667,14 +775,6 @@ private struct Evaluation {
     private func constantString(_ slot: UInt32) -> RecordString? {
         let loaded = constant(slot)
         return loaded.record.string(loaded.payload)
-    }
-}
-
-extension DecisionScratch {
-    @inline(__always)
-    borrowing func holdsGroup(_ group: Int) -> Bool {
-        let word = group >> 6
-        return word < groupBits.count && groupBits[word] & (1 << UInt64(group & 63)) != 0
     }
 }
 

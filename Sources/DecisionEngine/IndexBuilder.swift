@@ -14,22 +14,15 @@ enum IndexKey: Hashable {
     case word(UInt64)
     /// A string, by pool slot.
     case string(UInt32)
-    /// A policy group.
-    case group(UInt32)
+    /// A named group or container, by its index.
+    case named(UInt32)
 }
 
-/// What an index switches on: an operand, or the subject's groups.
+/// What an index switches on: an operand, the subject's groups, or the resource's containers.
 enum Discriminator: Hashable, Comparable {
     case operand(UInt32)
     case groups
-
-    static func < (left: Discriminator, right: Discriminator) -> Bool {
-        switch (left, right) {
-        case (.operand(let left), .operand(let right)): left < right
-        case (.operand, .groups): true
-        case (.groups, _): false
-        }
-    }
+    case containers
 }
 
 /// The values of each discriminator outside which a condition cannot hold.
@@ -46,16 +39,16 @@ extension Compiler {
             var budget = 256
             var keys: NecessaryKeys = [:]
             if members.count > CompileLimits.leafSize {
-                let rule = policies.rules[rules[member].index]
-                keys = try necessaryKeys(rule.condition, rules[member].scope, &budget) ?? [:]
-                if rules[member].isResidual { addScopeKeys(rule, &keys) }
+                let rule = rules[member]
+                keys = try necessaryKeys(rule.condition, rule.scope, &budget) ?? [:]
+                if rule.isResidual { addScopeKeys(rule.scope, &keys) }
             }
             keyed.append((member, keys))
         }
         return emitNode(keyed, used: [], depth: 0)
     }
 
-    private mutating func addScopeKeys(_ rule: CheckedRule, _ keys: inout NecessaryKeys) {
+    private mutating func addScopeKeys(_ rule: RuleScope, _ keys: inout NecessaryKeys) {
         if let actions = rule.actions, actions.count <= CompileLimits.maxKeysOfRule {
             keys[.operand(index(of: OperandEntry(kind: .actionIndex)))] = Set(actions.map { .word(UInt64($0)) })
         }
@@ -101,7 +94,8 @@ extension Compiler {
         case .not(.test(.compare(let left, .equal, .constant(.boolean(let value))), _)):
             return try key(left, .boolean(!value), scope)
         case .not: return [:]
-        case .test(.group(let group), _): return [.groups: [.group(UInt32(group))]]
+        case .test(.group(let group), _): return [.groups: [.named(UInt32(group))]]
+        case .test(.container(let container), _): return [.containers: [.named(UInt32(container))]]
         case .test(.role(let role), _): return try necessaryKeys(policies.roles[role].condition, scope, &budget)
         case .test(.compare(let left, .equal, .constant(let value)), _): return try key(left, value, scope)
         case .test(.compare(.constant(let value), .equal, let right), _): return try key(right, value, scope)
@@ -122,7 +116,7 @@ extension Compiler {
     ) throws(CompileError) -> NecessaryKeys {
         switch operand {
         case .attribute, .attributeOr: break
-        case .constant, .subject, .resource, .now, .count: return [:]
+        case .constant, .subject, .resource, .now, .count, .sum: return [:]
         }
         let key: IndexKey
         switch value {
@@ -169,7 +163,7 @@ extension Compiler {
     private func order(_ key: IndexKey) -> UInt64 {
         switch key {
         case .word(let word): word
-        case .string(let slot), .group(let slot): UInt64(slot)
+        case .string(let slot), .named(let slot): UInt64(slot)
         }
     }
 
@@ -211,8 +205,7 @@ extension Compiler {
         var capacity = 2
         while capacity < children.count * 2 { capacity *= 2 }
         let mask = UInt32(capacity - 1)
-        let isGroups = discriminator == .groups
-        let entryWords = isGroups ? 2 : 4
+        let entryWords = discriminator == .groups || discriminator == .containers ? 2 : 4
         var entries = [UInt32](repeating: 0, count: capacity * entryWords)
         var isString = false
         for (key, child) in children {
@@ -226,9 +219,9 @@ extension Compiler {
                 isString = true
                 hash = textHash(constants[Int(slot)])
                 entry = [UInt32(truncatingIfNeeded: hash), UInt32(truncatingIfNeeded: hash >> 32), slot, child]
-            case .group(let group):
-                hash = UInt64(group)
-                entry = [group + 1, child]
+            case .named(let index):
+                hash = UInt64(index)
+                entry = [index + 1, child]
             }
             var position = IndexHash.slot(hash, mask)
             while entries[Int(position) * entryWords + entryWords - 1] != 0 { position = (position + 1) & mask }
@@ -237,6 +230,7 @@ extension Compiler {
         let offset = here
         switch discriminator {
         case .groups: words += [NodeKind.groupSwitch.rawValue, 0, also, mask]
+        case .containers: words += [NodeKind.containerSwitch.rawValue, 0, also, mask]
         case .operand(let operand):
             let valueClass = isString ? ValueClass.string : .word
             words += [NodeKind.valueSwitch.rawValue | valueClass.rawValue << 8, operand, also, mask]

@@ -13,6 +13,8 @@ package struct ReferenceVerdict: Sendable, Hashable {
     package var matching: [RuleKind: [Int]] = [:]
     /// For errors of attributes: every attribute at fault.
     package var faults: [AttributeReference] = []
+    /// The obligations that go with the answer, by index, ascending.
+    package var obligations: [Int] = []
 }
 
 /// A test of a condition with the truth it had.
@@ -51,13 +53,37 @@ package struct Interpreter: Sendable {
             return ReferenceVerdict(kind: .error, cause: .actionNotDefined)
         }
         let candidates = policies.rules.indices.filter { applies(policies.rules[$0], situation) }
-        let faults = faults(candidates, situation)
+        let obligations = policies.obligations.indices.filter { applies(policies.obligations[$0], situation) }
+        let faults = faults(
+            candidates.map { policies.rules[$0].condition } + obligations.map { policies.obligations[$0].condition },
+            situation)
         if let first = faults.first {
             var verdict = ReferenceVerdict(kind: .error, cause: first.cause)
             verdict.faults = faults.map(\.reference)
             return verdict
         }
-        return weigh(candidates, situation)
+        var verdict = weigh(candidates, situation)
+        let occasion: CheckedObligation.Occasion =
+            verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
+        verdict.obligations = obligations.filter {
+            policies.obligations[$0].occasion == occasion && holds(policies.obligations[$0].condition, situation)
+        }
+        return verdict
+    }
+
+    /// The offers whose condition holds for the subject, and whether the session meets what each demands.
+    package func offers(_ situation: Situation) -> [(offer: Int, isMet: Bool)] {
+        policies.offers.indices.filter {
+            policies.offers[$0].subjectTypes.contains(situation.subjectType)
+                && holds(policies.offers[$0].condition, situation)
+        }.map { ($0, isMet(policies.offers[$0].demand ?? .nothing, situation)) }
+    }
+
+    /// True when the obligation names the question's subject type, action and resource type.
+    package func applies(_ obligation: CheckedObligation, _ situation: Situation) -> Bool {
+        obligation.subjectTypes.contains(situation.subjectType)
+            && (obligation.actions?.contains(situation.action) ?? true)
+            && (obligation.resourceTypes?.contains(situation.resourceType) ?? true)
     }
 
     /// True when the rule names the question's subject type, action and resource type.
@@ -121,12 +147,12 @@ package struct Interpreter: Sendable {
     // MARK: Attributes
 
     private func faults(
-        _ candidates: [Int], _ situation: Situation
+        _ conditions: [Condition], _ situation: Situation
     ) -> [(reference: AttributeReference, cause: VerdictCause)] {
         var found: [(reference: AttributeReference, cause: VerdictCause)] = []
         var seen = Set<AttributeReference>()
-        for index in candidates {
-            for reference in reads(policies.rules[index].condition) where seen.insert(reference).inserted {
+        for condition in conditions {
+            for reference in reads(condition) where seen.insert(reference).inserted {
                 guard let attribute = declaration(reference, situation) else { continue }
                 if attribute.isStored, live(reference, situation) != nil { continue }
                 let given = attribute.isFromRequest ? situation.given[reference.scope]?[reference.name] : nil
@@ -143,7 +169,7 @@ package struct Interpreter: Sendable {
     private func reads(_ condition: Condition) -> [AttributeReference] {
         var references: [AttributeReference] = []
         condition.forEachTest { test in
-            test.forEachOperand { if let reference = $0.reference { references.append(reference) } }
+            test.forEachOperand { operand in operand.forEachReference { references.append($0) } }
             if case .has(let reference) = test { references.append(reference) }
             if case .role(let role) = test { references += reads(policies.roles[role].condition) }
         }
@@ -223,6 +249,8 @@ package struct Interpreter: Sendable {
             guard case .address(let address) = value(operand, situation) else { return false }
             return networks.contains { $0.contains(address) }
         case .group(let group): return situation.groups.contains(group)
+        case .container(let container): return situation.containers.contains(container)
+        case .schedule(let schedule): return policies.schedules[schedule].state(at: situation.now).isInside
         case .role(let role): return holds(policies.roles[role].condition, situation)
         case .has(let reference): return value(of: reference, situation) != nil
         }
@@ -245,6 +273,17 @@ package struct Interpreter: Sendable {
         case .count(let reference):
             guard case .set(let values) = value(of: reference, situation) else { return nil }
             return .integer(Int64(Set(values).count))
+        case .sum(let terms):
+            var total: Int64 = 0
+            for term in terms {
+                switch value(term.operand, situation) {
+                case .datetime(let value), .duration(let value):
+                    total = SumTerm.add(value, to: total, negated: term.isNegative)
+                default: return nil
+                }
+            }
+            // Whether an instant or a duration, the other side of a comparison says; both are milliseconds.
+            return .datetime(total)
         }
     }
 
@@ -254,7 +293,8 @@ package struct Interpreter: Sendable {
         let order: (less: Bool, equal: Bool)
         switch (left, right) {
         case (.integer(let left), .integer(let right)), (.decimal(let left), .decimal(let right)),
-            (.datetime(let left), .datetime(let right)), (.duration(let left), .duration(let right)):
+            (.datetime(let left), .datetime(let right)), (.duration(let left), .duration(let right)),
+            (.datetime(let left), .duration(let right)), (.duration(let left), .datetime(let right)):
             order = (left < right, left == right)
         case (.enumeration(let left), .enumeration(let right)): order = (left < right, left == right)
         case (.address(let left), .address(let right)): order = (left < right, left == right)
@@ -277,6 +317,8 @@ package struct Interpreter: Sendable {
         case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
         case (.reference(let one, let left), .reference(let two, let right)):
             one == two && left.utf8.elementsEqual(right.utf8)
+        // A sum is an instant or a duration, as the checker has seen to; both are milliseconds.
+        case (.datetime(let left), .duration(let right)), (.duration(let left), .datetime(let right)): left == right
         default: left == right
         }
     }

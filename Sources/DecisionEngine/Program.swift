@@ -3,9 +3,12 @@
 //
 //   header   [version, pool offset, pool bytes, cells offset, roles offset, rules offset]
 //   pool     a record (Record.swift) whose slots are the policies' constants
-//   operands 4 words: kind | scope << 8 | slot << 16; flags; default's pool slot + 1; per-type table or 0
+//   operands 4 words: kind | scope << 8 | flags << 16; slot; default's pool slot + 1; per-type table or 0; for a sum
+//            the last word leads to [count, operand | taken off << 31…]
 //   code     tests, 5 words: operation | class << 8 | comparison << 16; A; B; next if true; next if false
-//   tables   4 words per (subject type, resource type or any, action or any): reads, forbids, requires, permits
+//   times    schedules: [spans, windows, {start low, start high, offset in s}…, {from, to in minutes of the week}…]
+//   tables   7 words per (subject type, resource type or any, action or any): reads, then the indexes of forbids,
+//            requires, permits, and of the obligations on permit, on deny, on step-up
 //   index    nodes that lead from a table to the few rules whose condition can hold (IndexBuilder.swift)
 //   cells    per (subject type, resource type, action): offset of its list of tables
 //
@@ -34,13 +37,13 @@ enum ImageLayout {
 
     static let operandWords = 4
     static let testWords = 5
-    static let tableWords = 4
+    static let tableWords = 7
     static let ruleWords = 8
 }
 
 /// Kinds of operand in the image.
 enum OperandKind: UInt32 {
-    case constant, attribute, subjectID, resourceID, now, count, actionIndex, resourceTypeIndex
+    case constant, attribute, subjectID, resourceID, now, count, actionIndex, resourceTypeIndex, sum
 }
 
 /// Bits of an operand's flags.
@@ -53,6 +56,7 @@ enum OperandFlags {
 /// Operations of the image's tests.
 enum Operation: UInt32 {
     case compare, contains, intersects, subset, like, inNetworks, group, role, has, actionIn, resourceTypeIn
+    case container, schedule
 }
 
 /// How payloads compare.
@@ -68,6 +72,8 @@ enum NodeKind: UInt32 {
     case valueSwitch
     /// [kind, 0, also, mask, entries of {group + 1, child}…]
     case groupSwitch
+    /// [kind, 0, also, mask, entries of {container + 1, child}…]
+    case containerSwitch
 }
 
 /// A compiled policy set. Immutable, so all threads share one.
@@ -93,6 +99,8 @@ package final class Program: Sendable {
     /// Place of each rule's name in alphabetical order, the last tie-break among demands.
     let nameRanks: [Int]
     let roleCount: Int
+    /// Where the condition of each offer begins.
+    let offerEntries: [UInt32]
     /// Per entity type: its place among the subject types, or -1.
     let subjectOrdinals: [Int]
     let actionCount: Int
@@ -103,7 +111,8 @@ package final class Program: Sendable {
     package var sizeInBytes: Int { words.count * 4 }
 
     init(
-        words: [UInt32], policies: CheckedPolicies, operandNames: [AttributeReference?], needs: [SourceNeeds]
+        words: [UInt32], policies: CheckedPolicies, operandNames: [AttributeReference?], needs: [SourceNeeds],
+        offers: [UInt32]
     ) {
         self.words = words
         self.policies = policies
@@ -122,6 +131,7 @@ package final class Program: Sendable {
         let order = policies.rules.indices.sorted {
             (policies.rules[$0].name, $0) < (policies.rules[$1].name, $1)
         }
+        offerEntries = offers
         for (rank, rule) in order.enumerated() { ranks[rule] = rank }
         nameRanks = ranks
         roleCount = policies.roles.count
@@ -167,6 +177,8 @@ package struct SourceNeeds: OptionSet, Sendable, Hashable {
     package static let resource = SourceNeeds(rawValue: 4)
     /// Attributes or authentication of the session.
     package static let session = SourceNeeds(rawValue: 8)
+    /// The containers of the resource, which are in its record.
+    package static let containers = SourceNeeds(rawValue: 16)
 
     /// Membership as one bit test; the protocol's own goes through generic equality.
     @inline(__always)

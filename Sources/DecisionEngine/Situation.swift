@@ -48,6 +48,8 @@ package struct Situation: Sendable, Hashable {
     package var given: [AttributeScope: [String: GivenValue]] = [:]
     /// Indices of the policy groups the subject is in.
     package var groups: Set<Int> = []
+    /// Indices of the policy containers the resource lies in.
+    package var containers: Set<Int> = []
     package var session: SessionFacts?
     package var now: Int64 = 0
 
@@ -56,7 +58,7 @@ package struct Situation: Sendable, Hashable {
 
 extension Situation {
     /// Reads the situation back from the records of a decision.
-    package init(_ inputs: DecisionInputs, groups: some Sequence<UInt32>, catalog: Catalog) {
+    package init(_ inputs: DecisionInputs, _ scratch: borrowing DecisionScratch, catalog: Catalog) {
         self.init()
         subjectType = inputs.subjectType
         action = inputs.action
@@ -65,7 +67,8 @@ extension Situation {
         resourceID = Self.identity(inputs.resourceInQuestion)
         isSubjectKnown = !inputs.subject.isEmpty
         isSubjectInactive = inputs.subject.isInactive
-        self.groups = Set(groups.map { Int($0) })
+        groups = Set(scratch.groups.list.map { Int($0) })
+        containers = Set(scratch.containers.list.map { Int($0) })
         now = inputs.now
         let subject = catalog.entities[subjectType].attributes
         let resource = catalog.entities[resourceType].attributes

@@ -88,12 +88,62 @@ package struct DecisionInputs {
     package init() {}
 }
 
+/// Which named groups or containers hold for one question: a list, and the same as a bit set.
+package struct NamedMemberships: ~Copyable {
+    /// The indices that hold, each once.
+    package private(set) var list: [UInt32] = []
+    private var bits: [UInt64] = []
+
+    init() { list.reserveCapacity(64) }
+
+    /// Takes them from the direct memberships of a view.
+    package mutating func set(of view: RecordView, in index: borrowing MembershipIndex) {
+        clear(count: index.namedCount)
+        if index.isEmpty { return }
+        for position in 0..<view.groupCount {
+            guard let number = view.group(position) else { return }
+            index.forEachNamed(below: number) { insert($0) }
+        }
+    }
+
+    /// Takes them directly; indices beyond `count` are ignored.
+    package mutating func set(_ indices: some Sequence<Int>, count: Int) {
+        clear(count: count)
+        for index in indices where index >= 0 && index < count { insert(UInt32(index)) }
+    }
+
+    /// Holds nothing.
+    package mutating func clear() { clear(count: 0) }
+
+    private mutating func clear(count: Int) {
+        for index in list { bits[Int(index >> 6)] = 0 }
+        list.removeAll(keepingCapacity: true)
+        let words = (count + 63) / 64
+        if bits.count < words { bits.append(contentsOf: repeatElement(0, count: words - bits.count)) }
+    }
+
+    private mutating func insert(_ index: UInt32) {
+        let word = Int(index >> 6)
+        let bit = UInt64(1) << UInt64(index & 63)
+        if bits[word] & bit == 0 {
+            bits[word] |= bit
+            list.append(index)
+        }
+    }
+
+    @inline(__always)
+    borrowing func contains(_ index: Int) -> Bool {
+        let word = index >> 6
+        return word < bits.count && bits[word] & (1 << UInt64(index & 63)) != 0
+    }
+}
+
 /// Memory that decisions of one thread reuse.
 package struct DecisionScratch: ~Copyable {
-    /// Policy groups the subject is in, each once, as indices of `CheckedPolicies.groups`.
-    package var groups: [UInt32] = []
-    /// The same as a bit set.
-    var groupBits: [UInt64] = []
+    /// Groups the subject is in, as indices of `CheckedPolicies.groups`.
+    package var groups = NamedMemberships()
+    /// Containers the resource lies in, as indices of `CheckedPolicies.containers`.
+    package var containers = NamedMemberships()
     /// Per role: the stamp of the decision that evaluated it, shifted left, and its truth in bit 0.
     var roleMemo: [UInt64] = []
     var stamp: UInt64 = 0
@@ -101,45 +151,15 @@ package struct DecisionScratch: ~Copyable {
     var pending: [UInt32] = []
     /// The rules that decided, by index: one forbid; or the permit and the requires that joined it.
     package internal(set) var rules: [UInt32] = []
+    /// The obligations that go with the answer, by index of `CheckedPolicies.obligations`, ascending.
+    package internal(set) var obligations: [UInt32] = []
     /// The requires that matched.
     var requires: [UInt32] = []
 
     package init() {
         pending.reserveCapacity(64)
         rules.reserveCapacity(16)
+        obligations.reserveCapacity(16)
         requires.reserveCapacity(16)
-        groups.reserveCapacity(64)
-    }
-
-    /// Sets the subject's policy groups from the group numbers of its view.
-    package mutating func setGroups(of view: RecordView, in index: borrowing GroupIndex) {
-        clearGroups(count: index.groupCount)
-        if index.isEmpty { return }
-        for position in 0..<view.groupCount {
-            guard let number = view.group(position) else { return }
-            index.forEachPolicyGroup(below: number) { insertGroup($0) }
-        }
-    }
-
-    /// Sets the subject's policy groups directly.
-    package mutating func setGroups(_ list: some Sequence<Int>, count: Int) {
-        clearGroups(count: count)
-        for group in list where group >= 0 && group < count { insertGroup(UInt32(group)) }
-    }
-
-    private mutating func clearGroups(count: Int) {
-        for group in groups { groupBits[Int(group >> 6)] = 0 }
-        groups.removeAll(keepingCapacity: true)
-        let words = (count + 63) / 64
-        if groupBits.count < words { groupBits.append(contentsOf: repeatElement(0, count: words - groupBits.count)) }
-    }
-
-    private mutating func insertGroup(_ group: UInt32) {
-        let word = Int(group >> 6)
-        let bit = UInt64(1) << UInt64(group & 63)
-        if groupBits[word] & bit == 0 {
-            groupBits[word] |= bit
-            groups.append(group)
-        }
     }
 }

@@ -34,7 +34,7 @@ enum AnswerWriter {
 
     static func write(
         _ verdict: Verdict, _ rules: [UInt32], _ compiled: CompiledTenant, _ facts: AnswerFacts,
-        _ candidates: [Candidate], _ output: inout CBORWriter
+        _ duties: [Obligation], _ candidates: [Candidate], _ output: inout CBORWriter
     ) -> Outcome {
         let outcome: Outcome = verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
         let hasEnd = verdict.kind != .error && verdict.validUntil != .max
@@ -43,7 +43,8 @@ enum AnswerWriter {
         if hasEnd { fields += 1 }
         if !rules.isEmpty { fields += 1 }
         if verdict.cause != .rules { fields += 1 }
-        if isStepUp { fields += 2 }
+        if isStepUp { fields += 1 }
+        if isStepUp || !duties.isEmpty { fields += 1 }
         if !candidates.isEmpty { fields += 1 }
         writeHead(outcome, UInt64(verdict.kind.rawValue), facts, fields, &output)
         if hasEnd {
@@ -66,7 +67,13 @@ enum AnswerWriter {
             output.unsigned(10)
             cause(verdict, compiled).cbor.write(to: &output)
         }
-        if isStepUp { writeStepUp(verdict, compiled, &output) }
+        if isStepUp {
+            writeStepUp(verdict, compiled, duties, &output)
+        } else if !duties.isEmpty {
+            output.unsigned(12)
+            output.array(duties.count)
+            for duty in duties { duty.cbor.write(to: &output) }
+        }
         if !candidates.isEmpty {
             output.unsigned(13)
             output.array(candidates.count)
@@ -113,12 +120,14 @@ enum AnswerWriter {
 
     // MARK: Step-up
 
-    private static func writeStepUp(_ verdict: Verdict, _ compiled: CompiledTenant, _ output: inout CBORWriter) {
+    private static func writeStepUp(
+        _ verdict: Verdict, _ compiled: CompiledTenant, _ duties: [Obligation], _ output: inout CBORWriter
+    ) {
         let stepUp = stepUp(verdict, compiled.program.catalog)
         output.unsigned(11)
         stepUp.cbor.write(to: &output)
         output.unsigned(12)
-        output.array(1)
+        output.array(1 + duties.count)
         var properties: [CBORPair] = []
         // The profile wants one acr value; where no issuer's is known, the level's own name says it.
         if let acr = stepUp.acrValues.first ?? stepUp.level {
@@ -129,6 +138,7 @@ enum AnswerWriter {
         }
         if let within = stepUp.within { properties.append(CBORPair(.text("max_age"), .unsigned(within / 1000))) }
         Obligation(id: "step-up", type: "step-up", properties: properties).cbor.write(to: &output)
+        for duty in duties { duty.cbor.write(to: &output) }
     }
 
     private static func stepUp(_ verdict: Verdict, _ catalog: Catalog) -> StepUp {

@@ -36,12 +36,15 @@ package struct PolicyTestRunner {
         var records = TestRecords(test, program.catalog, now: now)
         var scratch = DecisionScratch()
         let names = program.policies.groups
-        scratch.setGroups(test.groups.compactMap { names.firstIndex(of: $0) }, count: names.count)
+        scratch.groups.set(test.groups.compactMap { names.firstIndex(of: $0) }, count: names.count)
+        let containers = program.policies.containers
+        scratch.containers.set(
+            test.containers.compactMap { containers.firstIndex(of: $0) }, count: containers.count)
         var verdict = Verdict(kind: .error)
         var found: Set<Int> = []
         records.withInputs { inputs in
             verdict = program.decide(inputs, &scratch)
-            let situation = Situation(inputs, groups: scratch.groups, catalog: program.catalog)
+            let situation = Situation(inputs, scratch, catalog: program.catalog)
             for (index, rule) in program.policies.rules.enumerated()
             where interpreter.applies(rule, situation) && interpreter.holds(rule.condition, situation) {
                 found.insert(index)

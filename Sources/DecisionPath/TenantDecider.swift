@@ -21,7 +21,8 @@ package final class TenantDecider {
     private var compiledGeneration: UInt64 = 0
     private var snapshot: UInt64 = 0
     private var generations = Generations()
-    private var groups = GroupIndex(pairs: [], groupCount: 0)
+    private var groups = MembershipIndex(pairs: [], namedCount: 0)
+    private var containers = MembershipIndex(pairs: [], namedCount: 0)
     private var groupsHierarchy: UInt64 = .max
     private var groupsVersion: UInt64 = .max
     private var isHolding = false
@@ -102,7 +103,12 @@ package final class TenantDecider {
         wantsRefresh = compiledGeneration < generations.policy
         if let compiled, generations.hierarchy != groupsHierarchy || compiled.version != groupsVersion {
             let names = compiled.program.policies.groups
-            groups = GroupIndex(pairs: try reader.groups(below: names), groupCount: names.count)
+            groups = MembershipIndex(pairs: try reader.groups(below: names), namedCount: names.count)
+            let named = compiled.program.policies.containers
+            let entities = compiled.program.catalog.entities
+            containers = MembershipIndex(
+                pairs: try reader.containers(below: named.map { EntityName(type: entities[$0.type].name, id: $0.id) }),
+                namedCount: named.count)
             groupsHierarchy = generations.hierarchy
             groupsVersion = compiled.version
         }
@@ -217,10 +223,15 @@ package final class TenantDecider {
         if verdict.kind == .error { errors &+= 1 }
         var candidates: [Candidate] = []
         if question.explain {
-            let situation = Situation(inputs, groups: scratch.groups, catalog: compiled.program.catalog)
+            let situation = Situation(inputs, scratch, catalog: compiled.program.catalog)
             candidates = Explanation.candidates(compiled, situation)
         }
-        return AnswerWriter.write(verdict, scratch.rules, compiled, facts, candidates, &output)
+        let duties =
+            scratch.obligations.isEmpty
+            ? []
+            : DutyWriter(compiled.program.policies, Situation(inputs, scratch, catalog: compiled.program.catalog))
+                .obligations(scratch.obligations)
+        return AnswerWriter.write(verdict, scratch.rules, compiled, facts, duties, candidates, &output)
     }
 
     private func refuse(_ problem: QuestionProblem, _ facts: AnswerFacts, _ output: inout CBORWriter) -> Outcome {
@@ -272,9 +283,9 @@ package final class TenantDecider {
             inputs.subject = try unsafe reader.view(
                 compiled.viewPrefixes[inputs.subjectType], id: frame.slice(question.subject.id))
             if needs.contains(.groups) {
-                scratch.setGroups(of: inputs.subject, in: groups)
+                scratch.groups.set(of: inputs.subject, in: groups)
             } else {
-                scratch.setGroups([], count: 0)
+                scratch.groups.clear()
             }
             // A session that is named is always looked at: an ended one must end what it opened.
             if !question.session.isEmpty {
@@ -285,6 +296,11 @@ package final class TenantDecider {
             if needs.contains(.resource) {
                 inputs.resource = try unsafe reader.view(
                     compiled.viewPrefixes[inputs.resourceType], id: frame.slice(question.resource.id))
+            }
+            if needs.contains(.containers) {
+                scratch.containers.set(of: inputs.resource, in: containers)
+            } else {
+                scratch.containers.clear()
             }
         } catch {
             failure = error

@@ -239,3 +239,90 @@ extension String {
         String(self[..<range.lowerBound]) + text + String(self[range.upperBound...])
     }
 }
+
+@Suite("containers")
+struct ContainerTests {
+    private static func folder(_ id: String, in parents: [String]) -> Change {
+        .putResource(
+            type: "folder", id: id, document: .object([]),
+            parents: parents.map { EntityName(type: "folder", id: $0) })
+    }
+
+    private static func doc(_ id: String, in parents: [String]) -> Change {
+        .putResource(
+            type: "doc", id: id, document: .object([]), parents: parents.map { EntityName(type: "folder", id: $0) })
+    }
+
+    /// Whether a document's view lies in a folder, by the index that a daemon builds.
+    private static func lies(_ temporary: TemporaryStore, _ type: String, _ id: String, in folder: String) throws
+        -> Bool
+    {
+        var reader = try TenantReader(temporary.store, tenant: "t")
+        try reader.renew()
+        let index = MembershipIndex(
+            pairs: try reader.containers(below: [EntityName(type: "folder", id: folder)]), namedCount: 1)
+        var scratch = DecisionScratch()
+        try temporary.view(type, id) { scratch.containers.set(of: $0, in: index) }
+        return !scratch.containers.list.isEmpty
+    }
+
+    @Test("a document lies in every folder above it, in whatever order they were told of")
+    func nesting() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append([Self.doc("d", in: ["leaf"])], time: 1)
+        try writer.append([Self.folder("leaf", in: ["middle"])], time: 1)
+        try writer.append([Self.folder("middle", in: ["root"]), Self.folder("root", in: [])], time: 1)
+        for folder in ["leaf", "middle", "root"] { #expect(try Self.lies(temporary, "doc", "d", in: folder)) }
+        #expect(try !Self.lies(temporary, "doc", "d", in: "other"))
+        #expect(try Self.lies(temporary, "folder", "leaf", in: "root"))
+        #expect(try !Self.lies(temporary, "folder", "root", in: "root"))
+        #expect(try temporary.differences() == [])
+    }
+
+    @Test("moving a folder rewrites one view, and counts at once; moving a document bumps no hierarchy")
+    func moving() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        var changes = [Self.folder("a", in: []), Self.folder("b", in: []), Self.folder("inner", in: ["a"])]
+        changes += (0..<500).map { Self.doc("d\($0)", in: ["inner"]) }
+        try writer.append(changes, time: 1)
+        #expect(try Self.lies(temporary, "doc", "d7", in: "a"))
+        let before = writer.viewsWritten
+        let hierarchy = try temporary.generations().hierarchy
+        try writer.append([Self.folder("inner", in: ["b"])], time: 1)
+        #expect(writer.viewsWritten - before <= 1)
+        #expect(try temporary.generations().hierarchy > hierarchy)
+        #expect(try !Self.lies(temporary, "doc", "d7", in: "a"))
+        #expect(try Self.lies(temporary, "doc", "d7", in: "b"))
+        let moved = try temporary.generations().hierarchy
+        try writer.append([Self.doc("d7", in: ["a"])], time: 1)
+        #expect(try temporary.generations().hierarchy == moved)
+        #expect(try Self.lies(temporary, "doc", "d7", in: "a"))
+        #expect(try !Self.lies(temporary, "doc", "d8", in: "a"))
+        #expect(try temporary.differences() == [])
+    }
+
+    @Test("a folder cannot lie in what lies in it, and nothing of the refused change stays")
+    func circle() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append([Self.folder("b", in: ["a"]), Self.folder("c", in: ["b"])], time: 1)
+        #expect(refusal(&writer, [Self.folder("a", in: ["c"])])?.code == .groupCycle)
+        #expect(refusal(&writer, [Self.folder("x", in: ["x"])])?.code == .groupCycle)
+        #expect(try !Self.lies(temporary, "folder", "a", in: "c"))
+        #expect(try temporary.differences() == [])
+    }
+
+    @Test("a deleted folder keeps what lies in it, but lies in nothing itself")
+    func deletion() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        try writer.append([Self.folder("b", in: ["a"]), Self.doc("d", in: ["b"])], time: 1)
+        #expect(try Self.lies(temporary, "doc", "d", in: "a"))
+        try writer.append([.deleteResource(type: "folder", id: "b")], time: 1)
+        #expect(try !Self.lies(temporary, "doc", "d", in: "a"))
+        #expect(try Self.lies(temporary, "doc", "d", in: "b"))
+        #expect(try temporary.differences() == [])
+    }
+}

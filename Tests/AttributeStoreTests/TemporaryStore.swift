@@ -18,7 +18,8 @@ final class TemporaryStore {
           entity user { department: string = ""  level: 0...5 = 0  emails: set of string = [] from scim "emails" }
           signal user.risk: enum(low < medium < high) = low from caep "risk" expires 1h
           signal device.compliant: bool = false from caep "compliance" expires 1h
-          entity doc { status: enum(open, closed) = open }
+          entity folder in folder
+          entity doc in folder { status: enum(open, closed) = open }
           action read on doc
         }
         policy "P" { permit read on doc to user in group "Staff" }

@@ -7,6 +7,8 @@ import PolicyLanguage
 struct ProgramOutcome {
     var verdict: Verdict
     var rules: [Int]
+    var obligations: [Int]
+    var offers: [(offer: Int, isMet: Bool)]
 }
 
 /// Decides by the program; builds records as the store and the socket would.
@@ -32,7 +34,11 @@ func decide(_ program: Program, _ situation: Situation, _ scratch: inout Decisio
     fill(&context, situation.given[.context], catalog.context, identity: nil)
     fillSession(&session, situation, catalog)
 
-    scratch.setGroups(situation.groups.sorted(), count: program.policies.groups.count)
+    scratch.groups.set(situation.groups.sorted(), count: program.policies.groups.count)
+    scratch.containers.set(situation.containers.sorted(), count: program.policies.containers.count)
+    var offers: [(offer: Int, isMet: Bool)] = []
+    var rules: [Int] = []
+    var obligations: [Int] = []
     var verdict = Verdict(kind: .error)
     subject.withView { subjectView in
         subjectInQuestion.withView { subjectQuestion in
@@ -56,6 +62,9 @@ func decide(_ program: Program, _ situation: Situation, _ scratch: inout Decisio
                                     inputs.context = contextView
                                     inputs.now = situation.now
                                     verdict = program.decide(inputs, &scratch)
+                                    rules = scratch.rules.map { Int($0) }
+                                    obligations = scratch.obligations.map { Int($0) }
+                                    offers = program.offers(inputs, &scratch)
                                 }
                             }
                         }
@@ -64,7 +73,7 @@ func decide(_ program: Program, _ situation: Situation, _ scratch: inout Decisio
             }
         }
     }
-    return ProgramOutcome(verdict: verdict, rules: scratch.rules.map { Int($0) })
+    return ProgramOutcome(verdict: verdict, rules: rules, obligations: obligations, offers: offers)
 }
 
 private func fill(

@@ -45,9 +45,20 @@ struct DifferentialTests {
             if let difference = compare(expected, outcome, policies, program) {
                 return "\(difference)\nsituation \(situation)\nrules \(policies.rules)"
             }
+            if let difference = compareOffers(outcome, reference, situation, expected) { return difference }
             if let early = changesBefore(outcome.verdict, situation, reference, expected) { return early }
         }
         return nil
+    }
+
+    /// Offers are for subjects that no end or error keeps from asking.
+    private func compareOffers(
+        _ outcome: ProgramOutcome, _ reference: Interpreter, _ situation: Situation, _ verdict: ReferenceVerdict
+    ) -> String? {
+        let cannotAsk: [VerdictCause] = [.subjectInactive, .sessionEnded, .unknownSubject]
+        let expected = cannotAsk.contains(verdict.cause) ? [] : reference.offers(situation)
+        let isSame = outcome.offers.elementsEqual(expected) { $0.offer == $1.offer && $0.isMet == $1.isMet }
+        return isSame ? nil : "offers \(outcome.offers), expected \(expected)\nsituation \(situation)"
     }
 
     private func compare(
@@ -55,6 +66,9 @@ struct DifferentialTests {
     ) -> String? {
         let verdict = outcome.verdict
         guard expected.kind == verdict.kind else { return "expected \(expected), got \(verdict)" }
+        if expected.obligations != outcome.obligations {
+            return "obligations \(outcome.obligations), expected \(expected.obligations)"
+        }
         switch verdict.kind {
         case .error:
             if expected.faults.isEmpty { return expected.cause == verdict.cause ? nil : "cause \(expected) \(verdict)" }
@@ -93,7 +107,9 @@ struct DifferentialTests {
             var later = situation
             later.now = instant
             let answer = reference.decide(later)
-            if answer.kind != expected.kind || answer.demand != expected.demand {
+            if answer.kind != expected.kind || answer.demand != expected.demand
+                || answer.obligations != expected.obligations
+            {
                 return
                     "valid until \(verdict.validUntil), but at \(instant) the answer is \(answer) instead of \(expected)"
             }

@@ -28,6 +28,21 @@ struct RandomPolicies {
     var random: SeededGenerator
     let now: Int64 = 1_700_000_000_000
     let groupCount = 5
+    let containerCount = 3
+    /// Windows that open and close within the seconds that situations lie in, on clocks east and west of UTC.
+    static let schedules: [Schedule] = {
+        // 1,700,000,000 s is Tuesday 22:13:20 UTC; the windows' edges are minutes, so they lie between the seconds asked.
+        let base = ScheduleTime.position(of: 1_700_000_000_000, east: 0) / 60_000
+        let minute = Int32(base)
+        let moving = TimeZoneRules(
+            name: "Moving", starts: [.min, 1_700_000_000_000, 1_700_000_001_000], offsets: [0, 3600, -60])
+        return [
+            Schedule(text: "now", zone: .utc, windows: [minute..<minute + 1]),
+            Schedule(text: "moving", zone: moving, windows: [0..<10, minute..<minute + 30, minute + 60..<minute + 61]),
+            Schedule(text: "always", zone: moving, windows: [0..<Schedule.week]),
+            Schedule(text: "never", zone: .utc, windows: []),
+        ]
+    }()
     static let texts = ["", "a", "b", "ab", "abc", "Finance", "é", "x*y"]
 
     init(seed: UInt64) { random = SeededGenerator(seed: seed) }
@@ -119,7 +134,45 @@ struct RandomPolicies {
         let rules = (0..<(1 + random.below(many ? 40 : 10))).map { rule(catalog, roles, $0) }
         return CheckedPolicies(
             files: [SourceFile(name: "random.stile", text: "")], catalog: catalog, rules: rules, roles: roles,
-            groups: (0..<groupCount).map { "group\($0)" }, tests: [])
+            groups: (0..<groupCount).map { "group\($0)" },
+            containers: (0..<containerCount).map { ContainerReference(type: 6, id: "folder\($0)") },
+            schedules: Self.schedules, offers: offers(catalog, roles), obligations: obligations(catalog, roles),
+            tests: [])
+    }
+
+    private mutating func offers(_ catalog: Catalog, _ roles: [CheckedRole]) -> [CheckedOffer] {
+        if roles.isEmpty || random.chance(50) { return [] }
+        return (0..<random.below(3)).map { index in
+            let role = random.below(roles.count)
+            let subjects = roles[role].subjectTypes
+            return CheckedOffer(
+                name: "offer\(index)", role: role, atMost: 3_600_000, subjectTypes: subjects,
+                condition: condition(
+                    catalog, Scope(subjects: subjects, actions: nil, types: nil, isRole: true), roles, depth: 2),
+                demand: random.chance(50) ? demand(catalog) : nil, reason: nil, range: .none)
+        }
+    }
+
+    private mutating func obligations(_ catalog: Catalog, _ roles: [CheckedRole]) -> [CheckedObligation] {
+        if random.chance(60) { return [] }
+        return (0..<random.below(8)).map { index in
+            let subjects = random.pick([[0], [3], [0, 3]])
+            let actions = random.chance(20) ? nil : random.pick([[0], [1], [0, 1]])
+            let types = random.chance(20) ? nil : random.pick([[4], [4, 5], [4, 5, 6]])
+            return CheckedObligation(
+                name: "duty\(index)", occasion: random.pick(CheckedObligation.Occasion.allCases),
+                subjectTypes: subjects, actions: actions, resourceTypes: types,
+                condition: condition(
+                    catalog, Scope(subjects: subjects, actions: actions, types: types), roles, depth: 2),
+                duties: [.terminateSessions], range: .none)
+        }
+    }
+
+    private mutating func demand(_ catalog: Catalog) -> Demand {
+        Demand(
+            levels: random.chance(70) ? catalog.assurance.implied[random.below(3)] : 0,
+            within: random.chance(50) ? Int64(1 + random.below(3)) * 1000 : .max,
+            methods: random.chance(20) ? 1 << UInt32(random.below(3)) : 0)
     }
 
     struct Scope {
@@ -137,10 +190,7 @@ struct RandomPolicies {
         let scope = Scope(subjects: subjects, actions: actions, types: types)
         var demand: Demand?
         if kind == .require || (kind == .permit && random.chance(40)) {
-            demand = Demand(
-                levels: random.chance(70) ? catalog.assurance.implied[random.below(3)] : 0,
-                within: random.chance(50) ? Int64(1 + random.below(3)) * 1000 : .max,
-                methods: random.chance(20) ? 1 << UInt32(random.below(3)) : 0)
+            demand = self.demand(catalog)
         }
         return CheckedRule(
             kind: kind, name: "Random#\(index)", subjectTypes: subjects, actions: actions, resourceTypes: types,
@@ -160,8 +210,10 @@ struct RandomPolicies {
     }
 
     private mutating func leaf(_ catalog: Catalog, _ scope: Scope, _ roles: [CheckedRole]) -> Condition {
-        switch random.below(12) {
+        switch random.below(14) {
         case 0: return .constant(random.chance(70))
+        case 12: return .test(.schedule(random.below(Self.schedules.count)), .none)
+        case 13: return scope.isRole ? .constant(false) : .test(.container(random.below(containerCount)), .none)
         case 1, 2: return .test(.group(random.below(groupCount)), .none)
         case 3:
             let usable = roles.indices.filter { Set(roles[$0].subjectTypes).isSuperset(of: scope.subjects) }
@@ -210,8 +262,17 @@ struct RandomPolicies {
                 ? .compare(operand, random.pick(Comparison.allCases), .constant(value(type)))
                 : .oneOf(operand, (0..<3).map { _ in value(type) })
         case .datetime:
-            return .compare(
-                operand, random.pick(Comparison.allCases), random.chance(60) ? .now : .constant(value(type)))
+            switch random.below(3) {
+            case 0: return .compare(operand, random.pick(Comparison.allCases), .now)
+            case 1:
+                // As the checker brings sums: `now` alone on the left.
+                let terms = [
+                    SumTerm(operand, isNegative: false),
+                    SumTerm(.constant(.duration(Int64(random.below(5) - 2) * 1000)), isNegative: random.chance(50)),
+                ]
+                return .compare(.now, random.pick(Comparison.allCases), .sum(terms))
+            default: return .compare(operand, random.pick(Comparison.allCases), .constant(value(type)))
+            }
         case .string:
             switch random.below(4) {
             case 0:
@@ -265,6 +326,7 @@ struct RandomPolicies {
         situation.given[.action] = given(catalog.actions[situation.action].attributes)
         situation.given[.context] = given(catalog.context)
         for group in 0..<groupCount where random.chance(30) { situation.groups.insert(group) }
+        for container in 0..<containerCount where random.chance(30) { situation.containers.insert(container) }
         if random.chance(80) {
             var session = SessionFacts()
             session.levels = random.pick([0] + catalog.assurance.implied)

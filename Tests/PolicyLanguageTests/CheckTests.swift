@@ -64,12 +64,50 @@ struct CheckTests {
         #expect(result.diagnostics.map(\.code) == [.expected, .expected, .unknownAction])
     }
 
+    @Test("leaving out any one word gives one message, two at the most")
+    func leftOut() {
+        let words = Samples.policy.text.split(whereSeparator: \.isWhitespace)
+        var counts: [Int: Int] = [:]
+        for word in words {
+            var text = Samples.policy.text
+            text.removeSubrange(word.startIndex..<word.endIndex)
+            let result = checkPolicies([Samples.catalog, SourceFile(name: "p.stile", text: text)])
+            let errors = result.diagnostics.filter { $0.severity == .error }
+            counts[errors.count, default: 0] += 1
+            #expect(errors.count <= 2, "without \(word): \(errors.map(\.message))")
+        }
+        #expect(counts[2] ?? 0 <= words.count / 50)
+    }
+
     @Test("a group without quotes is one mistake, with the mend")
     func unquotedGroup() {
         let text = "policy \"P\" {\n  permit read on payrun to user in group Auditors\n}\n"
         let result = checkPolicies([Samples.catalog, SourceFile(name: "p.stile", text: text)])
         #expect(result.diagnostics.map(\.code) == [.expected])
-        #expect(result.diagnostics.first?.help == "put it in double quotes")
+        #expect(result.diagnostics.first?.help == "write \"Auditors\"")
+    }
+
+    @Test(
+        "hostile text is answered, and soon", .timeLimit(.minutes(1)),
+        arguments: [
+            ";", "'", "\u{201c}", "}", "{", "(", "[", "-", "+", "&", "!", "/*", "\\", "\"\\x", "permit ",
+            "policy \"p\" {\n", "a",
+            "1", "::", "not ", "count(", "x ?? ", "\n", "group a ", "test \"t\" {\ngiven user {\n", "entity a {\n",
+            "\u{0}",
+        ])
+    func hostile(piece: String) {
+        let rest = String(repeating: piece, count: 10_000 / piece.utf8.count)
+        let starts = [
+            "", "policy \"P\" {\n  permit read on payrun when ", "policy \"P\" { let x = [1,\n",
+            "catalog \"c\" version 1.0.0 {\n  entity x { y: ", "policy \"P\" {}\ntest \"t\" { given user { a ",
+        ]
+        for start in starts {
+            let file = SourceFile(name: "hostile.stile", text: start + rest)
+            let result = checkPolicies([file])
+            #expect(result.policies == nil)
+            let rendered = DiagnosticRenderer(files: [file], usesColor: false).render(result.diagnostics)
+            #expect(rendered.utf8.count < 500_000)
+        }
     }
 
     @Test("mutated text never traps", arguments: [1, 2, 3])

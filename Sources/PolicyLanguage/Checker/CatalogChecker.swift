@@ -12,15 +12,28 @@ struct CatalogChecker {
         return catalog
     }
 
+    /// A declaration could not be read: a name that is missing may be declared there.
+    private var isBroken = false
+
     private init(sink: DiagnosticSink) { self.sink = sink }
 
     private static let builtIn = ["user", "session", "device"]
+    /// What other languages call our types.
+    private static let otherTypes: [String: String] = [
+        "boolean": "bool", "integer": "int", "long": "int", "number": "decimal", "float": "decimal",
+        "double": "decimal", "money": "decimal", "text": "string", "str": "string", "varchar": "string",
+        "date": "datetime", "time": "datetime", "timestamp": "datetime", "instant": "datetime", "ip": "ipaddr",
+        "address": "ipaddr", "inet": "ipaddr", "list": "set of …", "array": "set of …",
+    ]
     private static let reserved: Set<String> = [
         "resource", "action", "context", "subject", "group", "now", "any", "true", "false", "and", "or", "not", "in",
         "has", "role", "count", "bool", "int", "decimal", "string", "datetime", "duration", "ipaddr", "enum", "set",
     ]
 
     private mutating func catalog(_ syntax: CatalogSyntax) -> Catalog {
+        isBroken = syntax.isBroken
+        if isBroken { sink.withheld = [.unknownEntity, .unknownLevel] }
+        defer { sink.withheld = [] }
         var entities: [EntityType] = Self.builtIn.map {
             EntityType(name: $0, attributes: [], isSubject: $0 == "user")
         }
@@ -29,11 +42,15 @@ struct CatalogChecker {
         var seen = Set<String>()
         for entity in syntax.entities {
             guard !Self.reserved.contains(entity.name.text) else {
-                sink.report(.reservedName, "`\(entity.name.text)` is a word of the language", at: entity.name.range)
+                sink.report(
+                    .reservedName, "`\(entity.name.text)` is a word of the language", at: entity.name.range,
+                    help: "choose another name for the entity")
                 continue
             }
             guard seen.insert(entity.name.text).inserted else {
-                sink.report(.duplicateName, "entity `\(entity.name.text)` is declared twice", at: entity.name.range)
+                sink.report(
+                    .duplicateName, "entity `\(entity.name.text)` is declared twice", at: entity.name.range,
+                    help: "join the two, or rename one")
                 continue
             }
             if let index = entityNames[entity.name.text] {
@@ -47,6 +64,7 @@ struct CatalogChecker {
         for (index, entity) in declared {
             entities[index].documentation = entity.documentation
             entities[index].range = entity.range
+            entities[index].containers = containers(of: entity)
             let isSubject = entities[index].isSubject
             entities[index].attributes = attributes(entity.attributes, Owner(entity: index, isSubject: isSubject))
         }
@@ -56,6 +74,24 @@ struct CatalogChecker {
             name: syntax.name.text, version: syntax.version, assurance: assurance,
             issuers: issuers(syntax, levels), entities: entities, actions: actions(syntax, entities),
             context: attributes(syntax.context, Owner(entity: nil, isSubject: false)))
+    }
+
+    /// The types that something of this type can lie in.
+    private mutating func containers(of entity: EntitySyntax) -> [Int] {
+        var types = Set<Int>()
+        for name in entity.containers {
+            guard let index = entityNames[name.text] else {
+                sink.report(
+                    .unknownEntity, "no entity type `\(name.text)`", at: name.range,
+                    help: suggestion(name.text, entityNames.keys))
+                continue
+            }
+            if !types.insert(index).inserted {
+                sink.report(
+                    .duplicateName, "`\(name.text)` is named twice", at: name.range, help: "remove one of them")
+            }
+        }
+        return types.sorted()
     }
 
     /// What an attribute belongs to; decides its default source.
@@ -70,14 +106,17 @@ struct CatalogChecker {
         var attributes: [Attribute] = []
         for syntax in list {
             guard seen.insert(syntax.name.text).inserted else {
-                sink.report(.duplicateName, "attribute `\(syntax.name.text)` is declared twice", at: syntax.name.range)
+                sink.report(
+                    .duplicateName, "attribute `\(syntax.name.text)` is declared twice", at: syntax.name.range,
+                    help: "remove one, or rename it")
                 continue
             }
             if let attribute = attribute(syntax, owner) { attributes.append(attribute) }
         }
         if attributes.count > LanguageLimits.maxAttributes, let first = list.first {
             sink.report(
-                .tooLarge, "\(attributes.count) attributes, above \(LanguageLimits.maxAttributes)", at: first.range)
+                .tooLarge, "\(attributes.count) attributes, above \(LanguageLimits.maxAttributes)", at: first.range,
+                help: "split the entity type")
         }
         return attributes
     }
@@ -89,13 +128,14 @@ struct CatalogChecker {
         for (index, entry) in syntax.sources.enumerated()
         where entry.source == .request && index != syntax.sources.count - 1 {
             sink.report(
-                .badSource, "`request` must be the last source", at: entry.range,
+                .sourceOrder, "`request` must be the last source", at: entry.range,
                 help: "a question never overrides a live value: put `request` last")
         }
-        if owner.entity == nil, sources.contains(where: { $0 != .request }) {
+        if owner.entity == nil, let entry = syntax.sources.first(where: { $0.source != .request }) {
             sink.report(
-                .badSource, "an action or the context has values only from the request", at: syntax.range,
-                help: "drop `from`")
+                .sourceNotAllowed, "an action or the context has values only from the request", at: entry.range,
+                help: "drop this `from`")
+            return nil
         }
         var value: Constant?
         if let syntax = syntax.defaultValue {
@@ -103,7 +143,7 @@ struct CatalogChecker {
             if value == nil {
                 sink.report(
                     .badDefault, "this default is no \(type.spelling(entityName))", at: syntax.range,
-                    help: defaultHelp(type))
+                    help: defaultHelp(type, syntax))
                 return nil
             }
         }
@@ -135,14 +175,14 @@ struct CatalogChecker {
             }
             if attribute.sources.isEmpty {
                 sink.report(
-                    .badSource, "signal `\(attribute.name.text)` names no source", at: attribute.name.range,
+                    .needsSource, "signal `\(attribute.name.text)` names no source", at: attribute.name.range,
                     help: "write `from caep \"risk-level-change\"`")
                 continue
             }
             if entities[index].slot(of: attribute.name.text) != nil {
                 sink.report(
-                    .duplicateName, "`\(owner.text).\(attribute.name.text)` is declared twice", at: attribute.name.range
-                )
+                    .duplicateName, "`\(owner.text).\(attribute.name.text)` is declared twice",
+                    at: attribute.name.range, help: "remove one, or rename it")
                 continue
             }
             if let checked = self.attribute(attribute, Owner(entity: index, isSubject: entities[index].isSubject)) {
@@ -168,7 +208,8 @@ struct CatalogChecker {
         guard order.count <= LanguageLimits.maxLevels else {
             sink.report(
                 .tooLarge, "\(order.count) assurance levels, above \(LanguageLimits.maxLevels)",
-                at: syntax.assurance[0][0].range)
+                at: syntax.assurance.joined().first { $0.text == order[LanguageLimits.maxLevels] }?.range ?? .none,
+                help: "declare only what policies ask for; many acr values can prove one level")
             return (.none, [:])
         }
         // Weaker levels first; what cannot be placed stands in a circle.
@@ -178,7 +219,10 @@ struct CatalogChecker {
             guard let next = order.first(where: { !placed.contains($0) && (weaker[$0] ?? []).isSubset(of: placed) })
             else {
                 sink.report(
-                    .unknownLevel, "assurance levels stand in a circle", at: syntax.assurance[0][0].range,
+                    .assuranceCircle, "assurance levels stand in a circle",
+                    at: order.lazy.filter { !placed.contains($0) }.compactMap { name in
+                        syntax.assurance.joined().last { $0.text == name }?.range
+                    }.max { $0.start < $1.start } ?? .none,
                     help: "a level cannot be both below and above another")
                 return (.none, [:])
             }
@@ -242,7 +286,7 @@ struct CatalogChecker {
                         actions[index].attributes.map(\.type) == properties.map(\.type)
                     else {
                         sink.report(
-                            .duplicateName, "action `\(name.text)` is declared before with other properties",
+                            .actionProperties, "action `\(name.text)` is declared before with other properties",
                             at: name.range, help: "an action has the same properties on every type")
                         continue
                     }
@@ -274,23 +318,30 @@ struct CatalogChecker {
             ]
             if let type = simple[name.text] { return type }
             if let entity = entityNames[name.text] { return .reference(entity: entity) }
+            let near =
+                Self.otherTypes[name.text.lowercased()]
+                ?? NearestName.find(name.text, among: (Array(simple.keys) + Array(entityNames.keys)).sorted())
+            if near == nil, isBroken { return nil }
             sink.report(
                 .unknownType, "no type `\(name.text)`", at: name.range,
-                help: suggestion(name.text, Array(simple.keys) + Array(entityNames.keys))
-                    ?? "bool, int, decimal, string, datetime, duration, ipaddr, enum(…), 0...5, an entity type, set of …"
+                help: near.map { "did you mean `\($0)`?" }
+                    ?? "one of: bool, int, decimal, string, datetime, duration, ipaddr, enum(…), 0...5, set of …, an entity"
             )
             return nil
         case .enumeration(let cases, let ordered):
             var seen = Set<String>()
             for name in cases where !seen.insert(name.text).inserted {
-                sink.report(.duplicateName, "case `\(name.text)` stands twice", at: name.range)
+                sink.report(
+                    .duplicateName, "case `\(name.text)` stands twice", at: name.range, help: "remove one of them")
             }
             return .enumeration(EnumerationType(cases: cases.map(\.text), ordered: ordered))
         case .range(let low, let high, _): return .integer(range: low...high)
         case .set(let element, let range):
             guard let element = type(element) else { return nil }
             if case .set = element {
-                sink.report(.unknownType, "a set of sets", at: range, help: "sets hold scalars")
+                sink.report(
+                    .nestedSet, "a set cannot hold sets", at: range,
+                    help: "write `set of \(element.spelling(entityName).dropFirst("set of ".count))`")
                 return nil
             }
             return .set(of: element)
@@ -299,23 +350,19 @@ struct CatalogChecker {
 
     private func constant(_ value: ValueSyntax, _ type: ValueType) -> Constant? { value.constant(of: type) }
 
-    private func defaultHelp(_ type: ValueType) -> String? {
-        switch type {
-        case .enumeration(let type): "one of: \(type.cases.joined(separator: ", "))"
-        case .integer(let range):
-            range.map { "a whole number from \($0.lowerBound) to \($0.upperBound)" } ?? "a whole number"
-        case .string: "a text in double quotes"
-        case .boolean: "true or false"
-        default: nil
+    private func defaultHelp(_ type: ValueType, _ value: ValueSyntax) -> String? {
+        if case .integer(.some(let range)) = type {
+            return "write a whole number from \(range.lowerBound) to \(range.upperBound)"
         }
+        return value.advice(for: type, entityName)
     }
 }
 
 /// "did you mean", or the list when it is short.
 func suggestion(_ name: String, _ known: some Sequence<String>) -> String? {
     if let near = NearestName.find(name, among: known) { return "did you mean `\(near)`?" }
-    let all = known.sorted()
-    return all.isEmpty || all.count > 12 ? nil : "known: \(all.joined(separator: ", "))"
+    let all = Array(known)
+    return all.isEmpty || all.count > 12 ? nil : "known: \(all.sorted().joined(separator: ", "))"
 }
 
 extension ValueType {
@@ -337,6 +384,36 @@ extension ValueType {
 }
 
 extension ValueSyntax {
+    /// What to write where a constant of a type is needed and this stands.
+    func advice(for type: ValueType, _ entityName: (Int) -> String) -> String {
+        switch (type, form) {
+        case (.string, .integer(let value)): return "write it as text: \"\(value)\""
+        case (.string, .path(let path)) where path.count == 1: return "write it as text: \"\(path[0].text)\""
+        case (.string, _): return "write a text in double quotes"
+        case (.enumeration(let cases), .text(let text)):
+            if let near = NearestName.find(text, among: cases.cases) { return "write `\(near)`, without quotes" }
+            return "write one of: \(cases.cases.joined(separator: ", ")), without quotes"
+        case (.enumeration(let cases), .path(let path)) where path.count == 1:
+            return suggestion(path[0].text, cases.cases) ?? "write a case of the enum"
+        case (.enumeration(let cases), _): return "write one of: \(cases.cases.joined(separator: ", "))"
+        case (.integer, .text(let text)), (.decimal, .text(let text)):
+            return Int64(text) == nil ? "write a number" : "write \(text), without quotes"
+        case (.integer, _): return "write a whole number"
+        case (.decimal, _): return "write a number with at most six digits after the point"
+        case (.duration, .integer(let value)): return "say the unit, as in \(value)m, \(value)h or \(value)d"
+        case (.duration, _): return "write a duration such as 15m or 7d"
+        case (.datetime, _): return "write an instant such as 2026-01-05T09:00:00Z"
+        case (.address, .text(let text)) where IPAddress(text) != nil: return "write \(text), without quotes"
+        case (.address, _): return "write an address such as 192.0.2.7"
+        case (.boolean, _): return "write true or false"
+        case (.reference(let entity), _): return "write the id of a \(entityName(entity)) in double quotes"
+        case (.set(let element), .list(let values)):
+            return values.first { $0.constant(of: element) == nil }?.advice(for: element, entityName)
+                ?? "write a list in [ ]"
+        case (.set, _): return "write a list in [ ]"
+        }
+    }
+
     /// A literal as a constant of the type; nil when it is none.
     func constant(of type: ValueType) -> Constant? {
         switch (form, type) {

@@ -22,22 +22,35 @@ package func checkPolicies(_ files: [SourceFile]) -> CheckResult {
     var sink = DiagnosticSink()
     guard let syntax = parseAll(files, &sink) else { return CheckResult(policies: nil, diagnostics: sink.sorted) }
     let catalogs = syntax.flatMap(\.catalogs)
-    guard let catalogSyntax = onlyCatalog(catalogs, files, &sink) else {
+    let hasBrokenCatalog = catalogs.isEmpty && syntax.contains(where: \.hasBrokenCatalog)
+    guard !hasBrokenCatalog, let catalogSyntax = onlyCatalog(catalogs, files, &sink) else {
         return CheckResult(policies: nil, diagnostics: sink.sorted)
     }
     let catalog = CatalogChecker.check(catalogSyntax, &sink)
+    // Names that a broken catalog lacks are no mistakes of the policies.
+    if catalogSyntax.isBroken || sink.diagnostics.contains(where: { catalogSyntax.range.covers($0) }) {
+        sink.withheld = [
+            .unknownAttribute, .unknownEntity, .unknownAction, .unknownLevel, .actionNotOnType, .unknownName,
+            .assuranceRead,
+        ]
+    }
+    if syntax.contains(where: \.hasLostNames) { sink.withheld.formUnion([.unknownRole, .unknownName]) }
     var checker = PolicyChecker(catalog: catalog, sink: sink)
     let checked = checker.check(syntax, files: files)
     sink = checker.sink
+    if !sink.hasErrors { PolicyWarnings.find(in: checked, &sink) }
     return CheckResult(policies: sink.hasErrors ? nil : checked, diagnostics: sink.sorted)
 }
 
 /// Checks only the catalog among the files; policies may be wrong or absent.
 package func checkCatalog(_ files: [SourceFile]) -> CatalogResult {
     var sink = DiagnosticSink()
-    guard let syntax = parseAll(files, &sink),
-        let catalogSyntax = onlyCatalog(syntax.flatMap(\.catalogs), files, &sink)
-    else { return CatalogResult(catalog: nil, diagnostics: sink.sorted) }
+    guard let syntax = parseAll(files, &sink) else { return CatalogResult(catalog: nil, diagnostics: sink.sorted) }
+    let catalogs = syntax.flatMap(\.catalogs)
+    let hasBrokenCatalog = catalogs.isEmpty && syntax.contains(where: \.hasBrokenCatalog)
+    guard !hasBrokenCatalog, let catalogSyntax = onlyCatalog(catalogs, files, &sink) else {
+        return CatalogResult(catalog: nil, diagnostics: sink.sorted)
+    }
     let catalog = CatalogChecker.check(catalogSyntax, &sink)
     return CatalogResult(catalog: sink.hasErrors ? nil : catalog, diagnostics: sink.sorted)
 }
@@ -55,19 +68,28 @@ private func onlyCatalog(
 ) -> CatalogSyntax? {
     if catalogs.count > 1 {
         for extra in catalogs.dropFirst() {
-            sink.report(.catalogCount, "a second catalog", at: extra.name.range, help: "a tenant has one catalog")
+            let first = catalogs[0].range
+            sink.report(
+                .catalogCount, "a second catalog", at: extra.name.range,
+                help: "a tenant has one catalog, and the first is at \(files[Int(first.file)].name):\(first.line)")
         }
     }
     guard let catalog = catalogs.first else {
-        if !sink.hasErrors {
-            let names = files.map(\.name).joined(separator: ", ")
-            sink.report(
-                .catalogCount, "no catalog in \(names.isEmpty ? "no files" : names)", at: .none,
-                help: "add a file with `catalog \"name\" version 1.0.0 { … }`")
-        }
+        let names = files.map(\.name).joined(separator: ", ")
+        sink.report(
+            .catalogCount, names.isEmpty ? "no files, so no catalog" : "no catalog in \(names)", at: .none,
+            help: "add a file with `catalog \"name\" version 1.0.0 { … }`")
         return nil
     }
     return catalog
+}
+
+extension SourceRange {
+    /// True for an error inside this range.
+    fileprivate func covers(_ diagnostic: Diagnostic) -> Bool {
+        let other = diagnostic.range
+        return diagnostic.severity == .error && other.file == file && (start..<end).contains(other.start)
+    }
 }
 
 extension DiagnosticSink {

@@ -40,11 +40,14 @@ extension PolicyChecker {
             guard let typed = operand(value, expecting: nil, scope) else { return nil }
             guard typed.operand == .subject else {
                 sink.report(
-                    .typeMismatch, "only the subject can be in a group", at: value.range,
+                    .groupOfOther, "only the subject can be in a group", at: value.range,
                     help: "write `\(catalog.entities[scope.subjectTypes[0]].name) in group \"\(name.text)\"`")
                 return nil
             }
             let condition = Condition.test(.group(group(name.text)), range)
+            return CheckedExpression(condition: negated ? .not(condition) : condition)
+        case .inContainer(let value, let type, let id, let negated, let range):
+            guard let condition = containment(value, type, id, range, scope) else { return nil }
             return CheckedExpression(condition: negated ? .not(condition) : condition)
         case .contains(let set, let element, let range):
             guard let condition = contains(set, element, range, scope) else { return nil }
@@ -57,7 +60,7 @@ extension PolicyChecker {
             return CheckedExpression(condition: .test(.subset(first, of: second), range))
         case .like(let value, let pattern, let range):
             guard let typed = operand(value, expecting: .string, scope) else { return nil }
-            guard typed.type == .string else { return mismatch(value, "like", needs: "a text", typed.type) }
+            guard typed.type == .string else { return mismatch(value, "`like`", needs: "a text", typed.type) }
             let parts = pattern.text.split(separator: "*", omittingEmptySubsequences: false).map(String.init)
             return CheckedExpression(condition: .test(.like(typed.operand, Pattern(parts: parts)), range))
         }
@@ -121,12 +124,53 @@ extension PolicyChecker {
         guard let typed = operand(value, expecting: .boolean, scope) else { return nil }
         guard typed.type == .boolean else {
             sink.report(
-                .typeMismatch, "a condition must be true or false; this is \(spelling(typed.type))", at: value.range,
-                help: "compare it: `… == …`")
+                .notACondition, "a condition is true or false; this is `\(spelling(typed.type))`", at: value.range,
+                help: conditionAdvice(typed, scope))
             return nil
         }
         return CheckedExpression(
             condition: .test(.compare(typed.operand, .equal, .constant(.boolean(true))), value.range))
+    }
+
+    private func conditionAdvice(_ typed: TypedOperand, _ scope: ExpressionScope) -> String {
+        let subject = catalog.entities[scope.subjectTypes[0]].name
+        switch typed.operand {
+        case .constant(.string(let text)): return "perhaps `\(subject) in group \"\(text)\"`"
+        case .subject: return "write `to \(subject)` alone, or say the condition after `when`"
+        default: break
+        }
+        if case .set = typed.type { return "ask what it holds: `… contains …`" }
+        return "compare it: `… == …`"
+    }
+
+    /// `resource in folder "Reports"`
+    private mutating func containment(
+        _ value: ValueSyntax, _ type: Name, _ id: Name, _ range: SourceRange, _ scope: ExpressionScope
+    ) -> Condition? {
+        guard case .path(let path) = value.form, path.count == 1, path[0].text == "resource", !scope.isRole else {
+            sink.report(
+                .badContainer, "only the resource can lie in a container", at: value.range,
+                help: "write `resource in \(type.text) \"\(id.text)\"` in a rule")
+            return nil
+        }
+        guard let container = entities[type.text] else {
+            sink.report(
+                .unknownEntity, "no entity type `\(type.text)` in catalog \"\(catalog.name)\"", at: type.range,
+                help: suggestion(type.text, entities.keys))
+            return nil
+        }
+        let types = scope.resourceTypes ?? anyTypes(scope)
+        guard types.contains(where: { catalog.containers(above: $0).contains(container) }) else {
+            let name = types.first.map { catalog.entities[$0].name } ?? "document"
+            sink.report(
+                .badContainer, "nothing here can lie in a `\(type.text)`", at: type.range,
+                help: "declare it in the catalog: `entity \(name) in \(type.text) { … }`")
+            return nil
+        }
+        let reference = ContainerReference(type: container, id: id.text)
+        if let index = containers.firstIndex(of: reference) { return .test(.container(index), range) }
+        containers.append(reference)
+        return .test(.container(containers.count - 1), range)
     }
 
     // MARK: Comparisons
@@ -135,23 +179,27 @@ extension PolicyChecker {
         _ left: ValueSyntax, _ comparison: Comparison, _ right: ValueSyntax, _ range: SourceRange,
         _ scope: ExpressionScope
     ) -> CheckedExpression? {
+        if left.isSum || right.isSum {
+            return timeComparison(left, comparison, right, range, scope).map { CheckedExpression(condition: $0) }
+        }
         guard let (first, second) = pair(left, right, scope) else { return nil }
         guard first.type.agrees(with: second.type) else {
             sink.report(
-                .typeMismatch, "\(spelling(first.type)) is compared with \(spelling(second.type))", at: range,
-                help: "both sides need one type")
+                .typeMismatch, "`\(spelling(first.type))` is compared with `\(spelling(second.type))`", at: range,
+                help: "compare values of one type")
             return nil
         }
         if case .set = first.type {
             sink.report(
-                .typeMismatch, "sets are not compared with `==`", at: range,
+                .setCompared, "sets are not compared with `==`", at: range,
                 help: "use contains, intersects, subset of or count( )")
             return nil
         }
         if comparison != .equal, comparison != .notEqual, !first.type.isOrdered {
             sink.report(
-                .notOrdered, "\(spelling(first.type)) has no order", at: range,
-                help: "declare the enum with `<`, or use == and !=")
+                .notOrdered, "`\(spelling(first.type))` has no order", at: range,
+                help: first.type.isEnumeration
+                    ? "use `==` or `!=`, or let the catalog declare the enum with `<`" : "use `==` or `!=`")
             return nil
         }
         return CheckedExpression(condition: .test(.compare(first.operand, comparison, second.operand), range))
@@ -171,11 +219,10 @@ extension PolicyChecker {
             guard let first = operand(left, expecting: second.type, scope) else { return nil }
             return (first, second)
         }
-        guard let first = operand(left, expecting: nil, scope) else { return nil }
+        guard operand(left, expecting: nil, scope) != nil else { return nil }
         sink.report(
-            .typeMismatch, "neither side is an attribute", at: left.range.union(right.range),
+            .constantComparison, "neither side is an attribute", at: left.range.union(right.range),
             help: "compare an attribute such as user.department")
-        _ = first
         return nil
     }
 
@@ -199,13 +246,22 @@ extension PolicyChecker {
             }
             return contains(right, left, range, scope)
         }
+        if case .span(let low, let high) = right.form, left.isSum || low.isSum || high.isSum {
+            guard let from = timeComparison(left, .greaterOrEqual, low, range, scope),
+                let to = timeComparison(left, .lessOrEqual, high, range, scope)
+            else { return nil }
+            return .all([from, to])
+        }
         guard let typed = operand(left, expecting: nil, scope) else { return nil }
+        if typed.operand == .now, case .text(let text) = right.form { return schedule(text, at: right.range, range) }
         if case .span(let low, let high) = right.form {
             guard let first = operand(low, expecting: typed.type, scope),
                 let last = operand(high, expecting: typed.type, scope)
             else { return nil }
             guard typed.type.isOrdered, first.type.agrees(with: typed.type), last.type.agrees(with: typed.type) else {
-                sink.report(.notOrdered, "\(spelling(typed.type)) has no such range", at: right.range)
+                sink.report(
+                    .notOrdered, "`\(spelling(typed.type))` has no order, so no range", at: right.range,
+                    help: "list the values in [ ]")
                 return nil
             }
             return .all([
@@ -217,9 +273,15 @@ extension PolicyChecker {
         if case .list(let list) = right.form { values = list } else { values = [right] }
         if typed.type == .address { return networks(typed.operand, values, range) }
         if !right.isCollection {
+            var help = "write [\"a\", \"b\"], 1...5 or group \"Name\""
+            if case .text(let text) = right.form {
+                help =
+                    typed.operand == .subject
+                    ? "write `in group \"\(text)\"`" : "write `== \"\(text)\"`, or a list in [ ]"
+            }
             sink.report(
-                .typeMismatch, "`in` needs a list, a range, a network, a group or a set", at: right.range,
-                help: "write [\"a\", \"b\"], 1...5 or group \"Name\"")
+                .notInCollection, "`in` needs a list, a range, a network, a group or a set", at: right.range, help: help
+            )
             return nil
         }
         var constants: [Constant] = []
@@ -238,8 +300,13 @@ extension PolicyChecker {
             case .network(let network): networks.append(network)
             case .address(let address): networks.append(IPNetwork(address: address, prefix: 128))
             default:
-                sink.report(
-                    .typeMismatch, "this is no network", at: value.range, help: "write 10.0.0.0/8 or 2001:db8::/32")
+                var help = "write 10.0.0.0/8 or 2001:db8::/32"
+                if case .text(let text) = value.form, let start = text.split(separator: "/").first,
+                    IPAddress(String(start)) != nil
+                {
+                    help = "write \(text), without quotes"
+                }
+                sink.report(.typeMismatch, "a network or an address is needed here", at: value.range, help: help)
                 return nil
             }
         }
@@ -256,7 +323,7 @@ extension PolicyChecker {
         }
         guard let typed = operand(element, expecting: elementType, scope) else { return nil }
         guard typed.type.agrees(with: elementType) else {
-            _ = mismatch(element, "the set", needs: spelling(elementType), typed.type)
+            _ = mismatch(element, "the set", needs: "`\(spelling(elementType))`", typed.type)
             return nil
         }
         return .test(.contains(set: typedSet.operand, typed.operand), range)
@@ -268,7 +335,7 @@ extension PolicyChecker {
         guard let (first, second) = pair(left, right, scope) else { return nil }
         guard case .set(let one) = first.type, case .set(let two) = second.type, one.agrees(with: two) else {
             sink.report(
-                .typeMismatch, "\(spelling(first.type)) and \(spelling(second.type)) are not sets of one type",
+                .typeMismatch, "`\(spelling(first.type))` and `\(spelling(second.type))` are not sets of one type",
                 at: left.range.union(right.range), help: "both sides need a set: an attribute or a list in [ ]")
             return nil
         }
@@ -278,7 +345,16 @@ extension PolicyChecker {
     private mutating func mismatch(
         _ value: ValueSyntax, _ what: String, needs: String, _ type: ValueType
     ) -> CheckedExpression? {
-        sink.report(.typeMismatch, "\(what) needs \(needs); this is \(spelling(type))", at: value.range)
+        var help: String?
+        switch (needs, type) {
+        case ("a set", .string): help = "for a part of a text use `like \"*…*\"`, for the whole of it `==`"
+        case ("a set", _): help = "compare a single value with `==`"
+        case ("a text", .set): help = "ask what the set holds: `… contains …`"
+        case ("a text", _): help = "compare it with `==`"
+        default: help = "compare values of one type"
+        }
+        sink.report(
+            .typeMismatch, "\(what) needs \(needs); this is `\(spelling(type))`", at: value.range, help: help)
         return nil
     }
 
@@ -304,11 +380,16 @@ extension PolicyChecker {
         case .count(let path):
             guard let (reference, attributes) = attribute(path, scope, range: value.range) else { return nil }
             guard case .set = reference.type else {
-                _ = mismatch(value, "count", needs: "a set", reference.type)
+                _ = mismatch(value, "`count`", needs: "a set", reference.type)
                 return nil
             }
             guard isReadable(reference, attributes, value.range, scope) else { return nil }
             return TypedOperand(operand: .count(reference), type: .integer(range: nil))
+        case .sum:
+            sink.report(
+                .badArithmetic, "a sum stands only in a comparison", at: value.range,
+                help: "write `now - resource.created > 30d`")
+            return nil
         default:
             let type = type ?? naturalType(value)
             guard let type, let constant = constant(value, of: type, scope) else { return nil }
@@ -326,7 +407,7 @@ extension PolicyChecker {
         case .instant: .datetime
         case .address: .address
         case .list(let values): values.first.flatMap { naturalType($0) }.map { .set(of: $0) } ?? .set(of: .string)
-        case .network, .span, .path, .fallback, .count: nil
+        case .network, .span, .path, .fallback, .count, .sum: nil
         }
     }
 
@@ -350,28 +431,23 @@ extension PolicyChecker {
         if let constant = value.constant(of: type) { return constant }
         if case .enumeration(let cases) = type, case .path(let path) = value.form, path.count == 1 {
             sink.report(
-                .unknownCase, "`\(path[0].text)` is no case of \(spelling(type))", at: value.range,
+                .unknownCase, "`\(path[0].text)` is no case of `\(spelling(type))`", at: value.range,
                 help: suggestion(path[0].text, cases.cases))
         } else {
             sink.report(
-                .typeMismatch, "\(spelling(type)) is needed here", at: value.range, help: literalHelp(value, type))
+                .typeMismatch, "`\(spelling(type))` is needed here" + (found(value).map { ", this is \($0)" } ?? ""),
+                at: value.range, help: value.advice(for: type) { catalog.entities[$0].name })
         }
         return nil
     }
 
-    private func literalHelp(_ value: ValueSyntax, _ type: ValueType) -> String? {
-        switch type {
-        case .string: "a text in double quotes"
-        case .enumeration(let type):
-            "one of: \(type.cases.joined(separator: ", "))\(value.isText ? ", without quotes" : "")"
-        case .integer: "a whole number"
-        case .decimal: "a number with at most six digits after the point"
-        case .duration: "a duration such as 15m or 7d"
-        case .datetime: "an instant such as 2026-01-05T09:00:00Z"
-        case .address: "an address such as 192.0.2.7"
-        case .boolean: "true or false"
-        case .reference(let entity): "the id of a \(catalog.entities[entity].name) in double quotes"
-        case .set: "a list in [ ]"
+    /// What a literal is, in a message.
+    private func found(_ value: ValueSyntax) -> String? {
+        switch value.form {
+        case .list: "a list"
+        case .network: "a network"
+        case .span: "a range"
+        default: naturalType(value).map { "`\(spelling($0))`" }
         }
     }
 
@@ -398,7 +474,7 @@ extension PolicyChecker {
         if name.text == "resource", !scope.isRole {
             guard let types = scope.resourceTypes, types.count == 1 else {
                 sink.report(
-                    .typeMismatch, "`resource` can be of several types here", at: name.range,
+                    .severalTypes, "`resource` can be of several types here", at: name.range,
                     help: "name one entity type in the rule")
                 return nil
             }
@@ -414,16 +490,42 @@ extension PolicyChecker {
             }
             return TypedOperand(operand: .subject, type: .reference(entity: scope.subjectTypes[0]))
         }
+        if failedLets.contains(name.text) { return nil }
         if let type, case .enumeration = type {
             guard let constant = constant(value, of: type, scope) else { return nil }
             return TypedOperand(operand: .constant(constant), type: type)
         }
-        let known =
-            ["now", "resource", "subject"] + scope.lets.keys + scope.subjectTypes.map { catalog.entities[$0].name }
+        if name.text == "resource" {
+            sink.report(
+                .resourceInRole, "a role cannot read the resource", at: name.range,
+                help: "put this into the rule's `when`")
+            return nil
+        }
         sink.report(
             .unknownName, "`\(name.text)` is not known here", at: name.range,
-            help: suggestion(name.text, known) ?? "put texts in double quotes; attributes are written user.department")
+            help: wordAdvice(name.text, expecting: type, scope))
         return nil
+    }
+
+    /// What a bare word may have been meant to be: an attribute, a let, a text, a role.
+    private func wordAdvice(_ word: String, expecting type: ValueType?, _ scope: ExpressionScope) -> String {
+        let subject = scope.subjectTypes[0]
+        let resources = scope.isRole ? [] : scope.resourceTypes ?? anyTypes(scope)
+        var owners = [(catalog.entities[subject].name, catalog.entities[subject].attributes)]
+        owners += resources.prefix(1).map { ("resource", catalog.entities[$0].attributes) }
+        owners.append(("context", catalog.context))
+        for (owner, attributes) in owners where attributes.contains(where: { $0.name == word }) {
+            return "write `\(owner).\(word)`"
+        }
+        if roleSyntax[word] != nil { return "write `role \(word)`" }
+        let known =
+            ["now", "subject"] + (scope.isRole ? [] : ["resource"]) + scope.lets.keys
+            + scope.subjectTypes.map { catalog.entities[$0].name }
+        if let near = NearestName.find(word, among: known.sorted()) { return "did you mean `\(near)`?" }
+        switch type {
+        case .string, .reference: return "a text stands in double quotes: \"\(word)\""
+        default: return "texts stand in double quotes; attributes are written as in user.department"
+        }
     }
 
     // MARK: Attributes
@@ -432,14 +534,17 @@ extension PolicyChecker {
         _ reference: AttributeReference, _ attributes: [Attribute], _ range: SourceRange, _ scope: ExpressionScope
     ) -> Bool {
         guard attributes.contains(where: \.isOptional), !scope.present.contains(reference) else { return true }
+        guard toldOptionals.insert(reference).inserted else { return false }
+        let owner = reference.scope == .subject ? catalog.entities[scope.subjectTypes[0]].name : "\(reference.scope)"
+        let path = "\(owner).\(reference.name)"
         sink.report(
-            .optionalRead, "`\(reference.name)` is optional and may be absent here", at: range,
-            help: "ask first with `has …`, or give a stand-in with `?? …`")
+            .optionalRead, "`\(path)` is optional and may be absent here", at: range,
+            help: "ask first: `has \(path) and …`, or give a stand-in: `\(path) ?? …`")
         return false
     }
 
     /// Finds an attribute in every type the rule is about.
-    private mutating func attribute(
+    mutating func attribute(
         _ path: [Name], _ scope: ExpressionScope, range: SourceRange
     ) -> (AttributeReference, [Attribute])? {
         guard path.count == 2 else {
@@ -508,10 +613,17 @@ extension PolicyChecker {
         let known =
             ["subject", "session", "device", "context"] + (scope.isRole ? [] : ["resource", "action"])
             + scope.subjectTypes.map { catalog.entities[$0].name }
+        if scope.isRole, ["resource", "action"].contains(name.text) {
+            sink.report(
+                .resourceInRole, "a role cannot read the \(name.text)", at: name.range,
+                help: "put this into the rule's `when`")
+            return nil
+        }
+        let isResource =
+            entities[name.text].map { (scope.resourceTypes ?? anyTypes(scope)).contains($0) } ?? false
         sink.report(
             .unknownName, "`\(name.text)` is not known here", at: name.range,
-            help: scope.isRole && ["resource", "action"].contains(name.text)
-                ? "a role is about the subject; put this into the rule's `when`" : suggestion(name.text, known))
+            help: isResource && !scope.isRole ? "write `resource.…`" : suggestion(name.text, known))
         return nil
     }
 
@@ -544,11 +656,6 @@ extension PolicyChecker {
 }
 
 extension ValueSyntax {
-    var isText: Bool {
-        if case .text = form { return true }
-        return false
-    }
-
     /// True for what stands to the right of `in`.
     var isCollection: Bool {
         switch form {
@@ -566,6 +673,11 @@ extension ValueType {
         case (.set(let left), .set(let right)): left.agrees(with: right)
         default: self == other
         }
+    }
+
+    var isEnumeration: Bool {
+        if case .enumeration = self { return true }
+        return false
     }
 
     /// True when `<` has a meaning.

@@ -13,9 +13,15 @@ struct PolicyChecker {
     var usedRoles = Set<String>()
     var groups: [String] = []
     var groupIndices: [String: Int] = [:]
+    var containers: [ContainerReference] = []
+    var schedules: [Schedule] = []
     var usedLets = Set<SourceRange>()
     private var resolving: [String] = []
     private var failedRoles = Set<String>()
+    /// Lets whose text could not be read.
+    var failedLets = Set<String>()
+    /// Optional attributes of the rule at hand that were told to be read without asking: one `has` mends all reads.
+    var toldOptionals = Set<AttributeReference>()
 
     /// A role's text with the lets it can see.
     struct RoleSource {
@@ -43,9 +49,15 @@ struct PolicyChecker {
         for policy in policies {
             let lets = lets(policy)
             allLets.append(lets)
+            for name in policy.broken {
+                failedRoles.insert(name.text)
+                failedLets.insert(name.text)
+            }
             for (name, condition, range) in policy.roles {
                 if roleSyntax[name.text] != nil {
-                    sink.report(.duplicateName, "role `\(name.text)` is declared twice", at: name.range)
+                    sink.report(
+                        .duplicateName, "role `\(name.text)` is declared twice", at: name.range,
+                        help: "join the conditions with `or`, or rename one: roles are known in all policies")
                     continue
                 }
                 roleSyntax[name.text] = RoleSource(name: name, condition: condition, range: range, lets: lets)
@@ -75,17 +87,36 @@ struct PolicyChecker {
                 rules.append(checked)
             }
         }
+        var offers: [CheckedOffer] = []
+        var obligations: [CheckedObligation] = []
+        for (policy, lets) in zip(policies, allLets) {
+            offers += policy.offers.compactMap { offer($0, policy: policy.name.text, lets: lets) }
+            for (number, syntax) in policy.obligations.enumerated() {
+                if let checked = obligation(syntax, policy: policy.name.text, number: number + 1, lets: lets) {
+                    obligations.append(checked)
+                }
+            }
+        }
+        if offers.count + obligations.count > LanguageLimits.maxRules {
+            sink.report(
+                .tooLarge, "\(offers.count + obligations.count) offers and duties, above \(LanguageLimits.maxRules)",
+                at: .none)
+        }
         let tests = syntax.flatMap(\.tests).compactMap { test($0) }
-        warnUnused(allLets)
+        // What could not be read may have used them.
+        if !sink.hasErrors { warnUnused(allLets) }
         return CheckedPolicies(
-            files: files, catalog: catalog, rules: rules, roles: roles, groups: groups, tests: tests)
+            files: files, catalog: catalog, rules: rules, roles: roles, groups: groups, containers: containers,
+            schedules: schedules, offers: offers, obligations: obligations, tests: tests)
     }
 
     private mutating func lets(_ policy: PolicySyntax) -> [String: LetSource] {
         var lets: [String: LetSource] = [:]
         for (name, value) in policy.lets {
             if lets[name.text] != nil {
-                sink.report(.duplicateName, "let `\(name.text)` is declared twice", at: name.range)
+                sink.report(
+                    .duplicateName, "let `\(name.text)` is declared twice", at: name.range,
+                    help: "remove one, or rename it")
                 continue
             }
             lets[name.text] = LetSource(name: name, value: value)
@@ -109,6 +140,19 @@ struct PolicyChecker {
     private mutating func rule(
         _ syntax: RuleSyntax, policy: String, number: Int, lets: [String: LetSource]
     ) -> CheckedRule? {
+        guard let scope = ruleScope(syntax, lets: lets), let (condition, demand) = conditions(syntax, scope) else {
+            return nil
+        }
+        let name = syntax.label.map { "\(policy)/\($0.text)" } ?? "\(policy)#\(number)"
+        return CheckedRule(
+            kind: syntax.kind, name: name, subjectTypes: scope.subjectTypes,
+            actions: scope.actions.map { Array(Set($0)).sorted() },
+            resourceTypes: scope.resourceTypes.map { Array(Set($0)).sorted() }, condition: condition, demand: demand,
+            reason: syntax.reason, range: syntax.range)
+    }
+
+    /// What a rule is about; nil when something was reported.
+    mutating func ruleScope(_ syntax: RuleSyntax, lets: [String: LetSource]) -> ExpressionScope? {
         let types = syntax.types.map { names in names.compactMap { entity($0) } }
         let actionIndices = syntax.actions.map { names in names.compactMap { action($0, types: types) } }
         guard types.map({ $0.count }) == syntax.types.map({ $0.count }),
@@ -116,8 +160,14 @@ struct PolicyChecker {
         else { return nil }
         let parts = [syntax.to, syntax.when, syntax.unless].compactMap { $0 }
         guard let subjects = subjectTypes(syntax.subjectType, parts, at: syntax.range) else { return nil }
-        var scope = ExpressionScope(
+        return ExpressionScope(
             subjectTypes: subjects, actions: actionIndices, resourceTypes: types, lets: lets, isRole: false)
+    }
+
+    /// `to` and `when` and not `unless`, and what is required; nil when something was reported.
+    mutating func conditions(_ syntax: RuleSyntax, _ scope: ExpressionScope) -> (Condition, Demand?)? {
+        var scope = scope
+        toldOptionals = []
         var conditions: [Condition] = []
         var isGood = true
         for part in [syntax.to, syntax.when].compactMap({ $0 }) {
@@ -140,12 +190,7 @@ struct PolicyChecker {
         guard isGood else { return nil }
         let condition: Condition =
             conditions.isEmpty ? .constant(true) : conditions.count == 1 ? conditions[0] : .all(conditions)
-        let name = syntax.label.map { "\(policy)/\($0.text)" } ?? "\(policy)#\(number)"
-        return CheckedRule(
-            kind: syntax.kind, name: name, subjectTypes: subjects,
-            actions: actionIndices.map { Array(Set($0)).sorted() },
-            resourceTypes: types.map { Array(Set($0)).sorted() }, condition: condition, demand: demand ?? nil,
-            reason: syntax.reason, range: syntax.range)
+        return (condition, demand ?? nil)
     }
 
     private mutating func entity(_ name: Name) -> Int? {
@@ -166,8 +211,9 @@ struct PolicyChecker {
         if let types, !types.isEmpty, !types.contains(where: { catalog.actions[index].resourceTypes.contains($0) }) {
             let known = catalog.actions[index].resourceTypes.map { catalog.entities[$0].name }
             sink.report(
-                .actionNotOnType, "action `\(name.text)` does not exist on this type", at: name.range,
-                help: "the catalog has it on: \(known.joined(separator: ", "))")
+                .actionNotOnType,
+                "action `\(name.text)` does not exist on \(types.map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", "))",
+                at: name.range, help: "the catalog has it on: \(known.joined(separator: ", "))")
             return nil
         }
         return index
@@ -196,7 +242,7 @@ struct PolicyChecker {
                 sink.report(
                     .unknownMethod, "no authentication method `\(method.text)`", at: method.range,
                     help: suggestion(method.text, AuthenticationMethods.names)
-                        ?? "RFC 8176 lists them: pwd, otp, hwk, …")
+                        ?? "write one of RFC 8176, such as pwd, otp, hwk, swk, face or fpt")
             }
         }
         return isGood ? demand : nil
@@ -205,7 +251,7 @@ struct PolicyChecker {
     // MARK: Subjects
 
     /// The subject types a rule or role is about: those it names, or all.
-    private mutating func subjectTypes(
+    mutating func subjectTypes(
         _ explicit: Name?, _ parts: [ExpressionSyntax], at range: SourceRange
     ) -> [Int]? {
         var mentioned: [(index: Int, range: SourceRange)] = []
@@ -233,7 +279,8 @@ struct PolicyChecker {
                 let known = catalog.subjectTypes.map { catalog.entities[$0].name }
                 sink.report(
                     .unknownEntity, "`\(explicit.text)` is no subject type", at: explicit.range,
-                    help: suggestion(explicit.text, known))
+                    help: roleSyntax[explicit.text] == nil
+                        ? suggestion(explicit.text, known) : "write `role \(explicit.text)`")
                 return nil
             }
             mentioned.append((index, explicit.range))
@@ -288,6 +335,7 @@ struct PolicyChecker {
         }
         let scope = ExpressionScope(
             subjectTypes: subjects, actions: [], resourceTypes: [], lets: source.lets, isRole: true)
+        toldOptionals = []
         guard let checked = expression(source.condition, scope) else {
             failedRoles.insert(name.text)
             return nil
@@ -329,7 +377,8 @@ extension ExpressionSyntax {
             .intersects(let left, let right, _), .subset(let left, let right, _):
             left.forEachName(body)
             right.forEachName(body)
-        case .inGroup(let value, _, _, _), .like(let value, _, _), .has(let value, _), .bare(let value):
+        case .inGroup(let value, _, _, _), .inContainer(let value, _, _, _, _), .like(let value, _, _),
+            .has(let value, _), .bare(let value):
             value.forEachName(body)
         case .role: break
         }
@@ -341,7 +390,7 @@ extension ExpressionSyntax {
         case .any(let parts), .all(let parts): for part in parts { part.forEachRole(body) }
         case .not(let inner, _): inner.forEachRole(body)
         case .role(let name): body(name)
-        case .compare, .isIn, .inGroup, .contains, .intersects, .subset, .like, .has, .bare: break
+        case .compare, .isIn, .inGroup, .inContainer, .contains, .intersects, .subset, .like, .has, .bare: break
         }
     }
 }
@@ -352,7 +401,7 @@ extension ValueSyntax {
         switch form {
         case .path(let path), .count(let path), .fallback(let path, _): if let first = path.first { body(first) }
         case .list(let values): for value in values { value.forEachName(body) }
-        case .span(let low, let high):
+        case .span(let low, let high), .sum(let low, let high, _):
             low.forEachName(body)
             high.forEachName(body)
         case .text, .integer, .decimal, .boolean, .duration, .instant, .address, .network: break

@@ -3,6 +3,8 @@
 extension PolicyChecker {
     mutating func test(_ syntax: TestSyntax) -> PolicyTest? {
         guard let question = syntax.question, let expectation = syntax.expectation else {
+            // A step that could not be read may be the one that is missing.
+            if syntax.isBroken { return nil }
             sink.report(
                 .incompleteTest,
                 "test \"\(syntax.name.text)\" has no \(syntax.question == nil ? "question" : "expectation")",
@@ -11,29 +13,49 @@ extension PolicyChecker {
                     ? "add `ask ACTION on TYPE { … }`" : "add `expect permit`, `deny`, `step_up` or `error`")
             return nil
         }
-        guard let action = actions[question.action.text] else {
+        let knownAction = actions[question.action.text]
+        if knownAction == nil {
             sink.report(
-                .unknownAction, "no action `\(question.action.text)`", at: question.action.range,
-                help: suggestion(question.action.text, actions.keys))
-            return nil
+                .unknownAction, "no action `\(question.action.text)` in catalog \"\(catalog.name)\"",
+                at: question.action.range, help: suggestion(question.action.text, actions.keys))
         }
-        guard let type = entities[question.type.text] else {
+        let knownType = entities[question.type.text]
+        if knownType == nil {
             sink.report(
-                .unknownEntity, "no entity type `\(question.type.text)`", at: question.type.range,
-                help: suggestion(question.type.text, entities.keys))
-            return nil
+                .unknownEntity, "no entity type `\(question.type.text)` in catalog \"\(catalog.name)\"",
+                at: question.type.range, help: suggestion(question.type.text, entities.keys))
         }
-        guard let expected = expected(expectation) else { return nil }
+        guard let expected = expected(expectation), let action = knownAction, let type = knownType else { return nil }
         var test = PolicyTest(
             name: syntax.name.text, subjectType: Catalog.user, subject: [:], subjectID: "test-subject", groups: [],
             session: nil, device: nil, action: action, actionProperties: [:], resourceType: type,
             resourceID: question.id ?? "test-resource", resource: [:], context: [:], now: syntax.now,
             expected: expected, range: syntax.range)
         for (what, fields) in syntax.given { given(what, fields, &test) }
+        test.containers = containers(question, type)
         test.resource = values(question.fields, catalog.entities[type].attributes, question.type.text, test)
         test.actionProperties = values(
             question.actionFields, catalog.actions[action].attributes, question.action.text, test)
         return test
+    }
+
+    /// What the resource of a test lies in; transitive, as its groups are.
+    private mutating func containers(_ question: QuestionSyntax, _ type: Int) -> [ContainerReference] {
+        let possible = catalog.containers(above: type)
+        var containers: [ContainerReference] = []
+        for (name, id) in question.containers {
+            guard let index = entities[name.text], possible.contains(index) else {
+                let known = possible.sorted().map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", ")
+                sink.report(
+                    .badContainer, "a `\(question.type.text)` cannot lie in a `\(name.text)`", at: name.range,
+                    help: possible.isEmpty
+                        ? "declare it in the catalog: `entity \(question.type.text) in \(name.text) { … }`"
+                        : "it can lie in: \(known)")
+                continue
+            }
+            containers.append(ContainerReference(type: index, id: id.text))
+        }
+        return containers
     }
 
     private mutating func expected(_ expectation: (word: Name, demand: DemandSyntax?)) -> Expectation? {
@@ -46,8 +68,8 @@ extension PolicyChecker {
             return demand(syntax).map { .stepUp($0) }
         default:
             sink.report(
-                .incompleteTest, "`\(expectation.word.text)` is no outcome", at: expectation.word.range,
-                help: "one of: permit, deny, step_up, error")
+                .unknownOutcome, "`\(expectation.word.text)` is no outcome", at: expectation.word.range,
+                help: outcomeAdvice(expectation.word.text))
             return nil
         }
     }
@@ -60,11 +82,13 @@ extension PolicyChecker {
         default:
             guard let index = entities[what.text], catalog.entities[index].isSubject else {
                 sink.report(
-                    .unknownName, "`\(what.text)` cannot be given", at: what.range,
-                    help: suggestion(
-                        what.text,
-                        ["session", "device", "context", "now"] + catalog.subjectTypes.map { catalog.entities[$0].name }
-                    ))
+                    .notGiven, "`\(what.text)` cannot be given", at: what.range,
+                    help: what.text == "resource" || entities[what.text] != nil
+                        ? "the resource's values stand behind `ask ACTION on TYPE { … }`"
+                        : suggestion(
+                            what.text,
+                            ["session", "device", "context", "now"]
+                                + catalog.subjectTypes.map { catalog.entities[$0].name }))
                 return
             }
             test.subjectType = index
@@ -77,9 +101,13 @@ extension PolicyChecker {
                         if case .text(let name) = value.form {
                             test.groups.append(name)
                         } else {
-                            sink.report(.typeMismatch, "a group's name in quotes is needed", at: value.range)
+                            sink.report(
+                                .typeMismatch, "a group's name is needed here", at: value.range,
+                                help: value.advice(for: .string) { _ in "" })
                         }
                     }
+                case ("id", _): wrong(field, needs: "a text", "write the id in double quotes")
+                case ("groups", _): wrong(field, needs: "a list of groups", "write `groups [\"Name\"]`")
                 default: rest.append(field)
                 }
             }
@@ -105,25 +133,55 @@ extension PolicyChecker {
                     if case .path(let path) = value.form, let bit = AuthenticationMethods.bit(path[0].text) {
                         session.methods |= bit
                     } else {
-                        sink.report(.unknownMethod, "no such authentication method", at: value.range)
+                        sink.report(
+                            .unknownMethod, "no such authentication method", at: value.range,
+                            help: "write one of RFC 8176, without quotes, such as pwd, otp, hwk, swk, face or fpt")
                     }
                 }
+            case ("assurance", _):
+                wrong(field, needs: "a level", "write one of: \(catalog.assurance.levels.joined(separator: ", "))")
+            case ("age", _): wrong(field, needs: "a duration", field.value.advice(for: .duration) { _ in "" })
+            case ("methods", _): wrong(field, needs: "a list of methods", "write `methods [pwd, otp]`")
             default: rest.append(field)
             }
         }
-        session.attributes = values(rest, catalog.entities[Catalog.session].attributes, "session", test)
+        session.attributes = values(
+            rest, catalog.entities[Catalog.session].attributes, "session", test, also: ["assurance", "age", "methods"])
         return session
     }
 
+    private mutating func wrong(_ field: FieldSyntax, needs: String, _ help: String) {
+        sink.report(.typeMismatch, "`\(field.name.text)` needs \(needs)", at: field.value.range, help: help)
+    }
+
+    private func outcomeAdvice(_ word: String) -> String {
+        switch word.lowercased() {
+        case "allow", "allowed", "permitted", "grant": "write `permit`"
+        case "forbid", "forbidden", "denied", "refuse": "write `deny`"
+        case "challenge", "stepup", "requires", "require": "write `step_up`"
+        default: suggestion(word, ["permit", "deny", "step_up", "error"]) ?? ""
+        }
+    }
+
     private mutating func values(
-        _ fields: [FieldSyntax], _ attributes: [Attribute], _ owner: String, _ test: PolicyTest
+        _ fields: [FieldSyntax], _ attributes: [Attribute], _ owner: String, _ test: PolicyTest,
+        also others: [String] = []
     ) -> [Int: Constant] {
         var values: [Int: Constant] = [:]
         for field in fields {
             guard let slot = attributes.firstIndex(where: { $0.name == field.name.text }) else {
                 sink.report(
                     .unknownAttribute, "`\(owner)` has no attribute `\(field.name.text)`", at: field.name.range,
-                    help: suggestion(field.name.text, attributes.map(\.name)))
+                    help: others.contains("assurance") && ["level", "acr"].contains(field.name.text)
+                        ? "did you mean `assurance`?"
+                        : suggestion(field.name.text, attributes.map(\.name) + others)
+                            ?? "the catalog declares what can be given")
+                continue
+            }
+            if values[slot] != nil {
+                sink.report(
+                    .duplicateName, "`\(field.name.text)` is given twice", at: field.name.range,
+                    help: "keep one of them")
                 continue
             }
             let type = attributes[slot].type
@@ -133,9 +191,14 @@ extension PolicyChecker {
                 values[slot] = .reference(entity: entity, id: test.subjectID)
             } else if let constant = field.value.constant(of: type) {
                 values[slot] = constant
+            } else if case .path(let path) = field.value.form, path.count == 1, case .enumeration(let cases) = type {
+                sink.report(
+                    .unknownCase, "`\(path[0].text)` is no case of `\(spelling(type))`", at: field.value.range,
+                    help: suggestion(path[0].text, cases.cases))
             } else {
                 sink.report(
-                    .typeMismatch, "`\(field.name.text)` needs \(spelling(type))", at: field.value.range)
+                    .typeMismatch, "`\(field.name.text)` needs `\(spelling(type))`", at: field.value.range,
+                    help: field.value.advice(for: type) { catalog.entities[$0].name })
             }
         }
         return values

@@ -30,9 +30,20 @@ struct DiagnosticSink {
     private(set) var diagnostics: [Diagnostic] = []
     private(set) var hasErrors = false
     private var seen = Set<SourceRange>()
+    /// Lines, with their files, where a text has no end: what the parser misses there, the text has swallowed.
+    private var swallowed = Set<[Int32]>()
+    /// Codes that say nothing now, because they would only follow from a mistake that was told.
+    var withheld = Set<DiagnosticCode>()
 
     /// Adds a finding; of several errors on the very same place only the first is kept.
     mutating func report(_ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil) {
+        let line = [range.file, range.line]
+        if code == .unterminatedString { swallowed.insert(line) }
+        let isSwallowed = (code == .expected || code == .unclosedBlock) && swallowed.contains(line)
+        if isSwallowed || withheld.contains(code) {
+            hasErrors = true
+            return
+        }
         let diagnostic = Diagnostic(code, message, at: range, help: help)
         if diagnostic.severity == .error {
             hasErrors = true
@@ -44,29 +55,38 @@ struct DiagnosticSink {
 
 /// The nearest name, for "did you mean".
 enum NearestName {
-    /// The candidate with the smallest edit distance, when that is at most a third of the name's length (at least 1).
+    /// The candidate with the smallest edit distance, when that is at most a third of the name's length (at least 1,
+    /// but 0 for names so short that any other is near).
     static func find(_ name: String, among candidates: some Sequence<String>) -> String? {
         let wanted = Array(name.lowercased().utf8)
-        let bound = max(1, wanted.count / 3)
+        let bound = wanted.count < 3 ? 0 : max(1, wanted.count / 3)
         var best: (distance: Int, name: String)?
         for candidate in candidates {
             let other = Array(candidate.lowercased().utf8)
             if abs(other.count - wanted.count) > bound || other.count > 256 { continue }
             let distance = distance(wanted, other)
-            if distance <= bound, distance < best?.distance ?? .max { best = (distance, candidate) }
+            // Of two equally near always the same is told, whatever the order of the candidates.
+            if distance <= bound, best.map({ (distance, candidate) < $0 }) ?? true { best = (distance, candidate) }
         }
         return best?.name
     }
 
+    /// Letters left out, put in, changed, or exchanged with their neighbour.
     private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+        var beforePrevious: [Int] = []
         var previous = Array(0...right.count)
         for (row, byte) in left.enumerated() {
             var current = [row + 1]
             current.reserveCapacity(right.count + 1)
             for (column, other) in right.enumerated() {
-                current.append(
-                    min(previous[column] + (byte == other ? 0 : 1), previous[column + 1] + 1, current[column] + 1))
+                var least = min(
+                    previous[column] + (byte == other ? 0 : 1), previous[column + 1] + 1, current[column] + 1)
+                if row > 0, column > 0, byte == right[column - 1], left[row - 1] == other {
+                    least = min(least, beforePrevious[column - 1] + 1)
+                }
+                current.append(least)
             }
+            beforePrevious = previous
             previous = current
         }
         return previous[right.count]

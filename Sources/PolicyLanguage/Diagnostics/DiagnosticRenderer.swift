@@ -20,12 +20,12 @@ package struct DiagnosticRenderer: Sendable {
     package func render(_ diagnostic: Diagnostic) -> String {
         let color = diagnostic.severity == .error ? "31" : "33"
         var text = paint("\(diagnostic.severity.rawValue)[\(diagnostic.code.rawValue)]", "1;\(color)")
-        text += paint(": \(diagnostic.message)", "1") + "\n"
+        text += paint(": \(Self.visible(diagnostic.message))", "1") + "\n"
         let range = diagnostic.range
         if files.indices.contains(Int(range.file)) {
             text += excerpt(range, color: color)
         }
-        if let help = diagnostic.help { text += "  " + paint("= help:", "1;36") + " \(help)\n" }
+        if let help = diagnostic.help { text += "  " + paint("= help:", "1;36") + " \(Self.visible(help))\n" }
         return text
     }
 
@@ -37,29 +37,48 @@ package struct DiagnosticRenderer: Sendable {
         while lineStart > 0, bytes[lineStart - 1] != UInt8(ascii: "\n") { lineStart -= 1 }
         var lineEnd = start
         while lineEnd < bytes.count, bytes[lineEnd] != UInt8(ascii: "\n") { lineEnd += 1 }
-        let line = visible(bytes[lineStart..<lineEnd])
-        let before = visible(bytes[lineStart..<start]).count
-        let marked = max(1, visible(bytes[start..<max(start, min(Int(range.end), lineEnd))]).count)
+        let markEnd = max(start, min(Int(range.end), lineEnd))
+        // A long line is shown around its mark, and no more of it is looked at.
+        let before = Self.shortened(bytes[lineStart..<start], keepsStart: false)
+        let mark = Self.shortened(bytes[start..<markEnd], keepsStart: true, keepsEnd: true)
+        let after = Self.shortened(bytes[markEnd..<lineEnd], keepsStart: true, keepsEnd: false)
+        let line = before + mark + after
+        let marked = max(1, mark.unicodeScalars.count)
         let number = String(range.line)
         let gutter = String(repeating: " ", count: number.count)
         var text = gutter + paint("--> ", "1;34") + "\(file.name):\(range.line):\(range.column)\n"
         text += gutter + paint(" |", "1;34") + "\n"
-        text += paint("\(number) |", "1;34") + " \(line)\n"
-        text += gutter + paint(" |", "1;34") + " " + String(repeating: " ", count: before)
+        text += paint("\(number) |", "1;34") + (line.isEmpty ? "\n" : " \(line)\n")
+        text += gutter + paint(" |", "1;34") + " " + String(repeating: " ", count: before.unicodeScalars.count)
         text += paint(String(repeating: "^", count: marked), "1;\(color)") + "\n"
         return text
     }
 
-    /// Text as it takes columns: a tab as four spaces, control characters as `?`.
-    private func visible(_ bytes: ArraySlice<UInt8>) -> String {
+    /// Columns shown to each side of a mark.
+    private static let context = 100
+
+    /// The text of bytes as it is shown, with `…` for what is far from the mark.
+    private static func shortened(_ bytes: ArraySlice<UInt8>, keepsStart: Bool, keepsEnd: Bool = true) -> String {
+        // A character has at most four bytes, so that enough characters stay.
+        let head = visible(String(decoding: keepsStart ? bytes.prefix(4 * context + 4) : [], as: UTF8.self))
+        let tail = visible(String(decoding: keepsEnd ? bytes.suffix(4 * context + 4) : [], as: UTF8.self))
+        let limit = keepsStart && keepsEnd ? 2 * context : context
+        if bytes.count <= 4 * context + 4 {
+            let whole = keepsStart ? head : tail
+            if whole.unicodeScalars.count <= limit { return whole }
+        }
+        return String(head.unicodeScalars.prefix(context)) + "…" + String(tail.unicodeScalars.suffix(context))
+    }
+
+    /// Text as it takes columns: a tab as four spaces. What would move the cursor or turn the direction of text is
+    /// shown as `?`, so that a policy cannot show another text than it has.
+    private static func visible(_ source: String) -> String {
         var text = ""
-        for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
-            if scalar == "\t" {
-                text += "    "
-            } else if scalar.value < 0x20 || scalar.value == 0x7f {
-                text += "?"
-            } else {
-                text.unicodeScalars.append(scalar)
+        for scalar in source.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case _ where scalar == "\t": text += "    "
+            case .control, .format, .lineSeparator, .paragraphSeparator: text += "?"
+            default: text.unicodeScalars.append(scalar)
             }
         }
         return text

@@ -41,6 +41,15 @@ package struct Catalog: Sendable, Hashable {
     package var subjectTypes: [Int] { entities.indices.filter { entities[$0].isSubject } }
     /// Index of the entity type with this name.
     package func entity(named name: String) -> Int? { entities.firstIndex { $0.name == name } }
+    /// Every type of container that something of this type can lie in, directly or deeper.
+    package func containers(above type: Int) -> Set<Int> {
+        var seen = Set<Int>()
+        var pending = entities[type].containers
+        while let next = pending.popLast() {
+            if seen.insert(next).inserted { pending += entities[next].containers }
+        }
+        return seen
+    }
     /// Index of the action with this name.
     package func action(named name: String) -> Int? { actions.firstIndex { $0.name == name } }
 }
@@ -52,15 +61,19 @@ package struct EntityType: Sendable, Hashable {
     package var attributes: [Attribute]
     /// `user` and every type declared `subject entity`.
     package var isSubject: Bool
+    /// Indices of the entity types it can lie in, ascending (`entity document in folder`).
+    package var containers: [Int] = []
     package var documentation: String?
     package var range: SourceRange
 
     package init(
-        name: String, attributes: [Attribute], isSubject: Bool, documentation: String? = nil, range: SourceRange = .none
+        name: String, attributes: [Attribute], isSubject: Bool, containers: [Int] = [], documentation: String? = nil,
+        range: SourceRange = .none
     ) {
         self.name = name
         self.attributes = attributes
         self.isSubject = isSubject
+        self.containers = containers
         self.documentation = documentation
         self.range = range
     }

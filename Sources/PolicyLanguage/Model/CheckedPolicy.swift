@@ -11,17 +11,30 @@ package struct CheckedPolicies: Sendable {
     package var roles: [CheckedRole]
     /// Display names of the groups that conditions mention, each once; `Test.group` indexes this.
     package var groups: [String]
+    /// Containers that conditions mention, each once; `Test.container` indexes this.
+    package var containers: [ContainerReference]
+    /// Schedules that conditions mention, each once; `Test.schedule` indexes this.
+    package var schedules: [Schedule]
+    /// Roles that can be taken for a time.
+    package var offers: [CheckedOffer]
+    /// What is to be done along with an answer.
+    package var obligations: [CheckedObligation]
     package var tests: [PolicyTest]
 
     package init(
         files: [SourceFile], catalog: Catalog, rules: [CheckedRule], roles: [CheckedRole], groups: [String],
-        tests: [PolicyTest]
+        containers: [ContainerReference] = [], schedules: [Schedule] = [], offers: [CheckedOffer] = [],
+        obligations: [CheckedObligation] = [], tests: [PolicyTest]
     ) {
         self.files = files
         self.catalog = catalog
         self.rules = rules
         self.roles = roles
         self.groups = groups
+        self.containers = containers
+        self.schedules = schedules
+        self.offers = offers
+        self.obligations = obligations
         self.tests = tests
     }
 }
@@ -134,6 +147,10 @@ package enum Test: Sendable, Hashable {
     case inNetworks(Operand, [IPNetwork])
     /// The subject is in the group with this index of `CheckedPolicies.groups`, directly or through nesting.
     case group(Int)
+    /// The resource lies in the container with this index of `CheckedPolicies.containers`, directly or deeper.
+    case container(Int)
+    /// `now` is in the schedule with this index of `CheckedPolicies.schedules`.
+    case schedule(Int)
     /// The role with this index holds for the subject.
     case role(Int)
     /// An optional attribute has a value.
@@ -171,6 +188,28 @@ package indirect enum Operand: Sendable, Hashable {
     case now
     /// How many elements a set-valued attribute has, an integer.
     case count(AttributeReference)
+    /// Instants and durations added up, in milliseconds. Beyond the ends of time a sum stays at the end.
+    case sum([SumTerm])
+}
+
+/// A term of a sum of instants and durations.
+package struct SumTerm: Sendable, Hashable {
+    package var operand: Operand
+    /// Taken off instead of added.
+    package var isNegative: Bool
+
+    package init(_ operand: Operand, isNegative: Bool) {
+        self.operand = operand
+        self.isNegative = isNegative
+    }
+
+    /// One step of a sum: it stays at the ends of time instead of passing them.
+    @inline(__always)
+    package static func add(_ value: Int64, to sum: Int64, negated: Bool) -> Int64 {
+        let (result, overflowed) =
+            negated ? sum.subtractingReportingOverflow(value) : sum.addingReportingOverflow(value)
+        return overflowed ? (sum < 0 ? .min : .max) : result
+    }
 }
 
 /// An attribute by scope and name. The slot depends on the entity type at hand, so the engine resolves it.
@@ -184,6 +223,18 @@ package struct AttributeReference: Sendable, Hashable {
         self.scope = scope
         self.name = name
         self.type = type
+    }
+}
+
+/// A container that a policy names: `resource in folder "Reports"`.
+package struct ContainerReference: Sendable, Hashable {
+    /// Entity type of the container.
+    package var type: Int
+    package var id: String
+
+    package init(type: Int, id: String) {
+        self.type = type
+        self.id = id
     }
 }
 
@@ -218,6 +269,8 @@ package struct PolicyTest: Sendable, Hashable {
     package var resourceType: Int
     package var resourceID: String
     package var resource: [Int: Constant]
+    /// Containers the resource lies in (already transitive).
+    package var containers: [ContainerReference] = []
     package var context: [Int: Constant]
     /// The instant to decide at, in milliseconds since the epoch; nil is the time of the run.
     package var now: Int64?
@@ -276,4 +329,121 @@ package enum Expectation: Sendable, Hashable {
     case stepUp(Demand?)
     /// An error, answered by deny (`expect error`).
     case error
+}
+
+/// A role that a subject may take for a time (`offer role approver for at most 4h …`).
+package struct CheckedOffer: Sendable, Hashable {
+    /// `Payroll/standby` when labelled with `as`, else `Payroll offer approver`.
+    package var name: String
+    /// Index of the role.
+    package var role: Int
+    /// Longest time it is granted for, ms.
+    package var atMost: Int64
+    package var subjectTypes: [Int]
+    /// Who may take it; reads nothing of action and resource.
+    package var condition: Condition
+    package var demand: Demand?
+    package var reason: String?
+    package var range: SourceRange
+
+    package init(
+        name: String, role: Int, atMost: Int64, subjectTypes: [Int], condition: Condition, demand: Demand?,
+        reason: String?, range: SourceRange
+    ) {
+        self.name = name
+        self.role = role
+        self.atMost = atMost
+        self.subjectTypes = subjectTypes
+        self.condition = condition
+        self.demand = demand
+        self.reason = reason
+        self.range = range
+    }
+}
+
+/// Duties that go with an answer (`on permit approve on payrun then notify …`).
+package struct CheckedObligation: Sendable, Hashable {
+    /// Answers it goes with. Errors carry none.
+    package enum Occasion: UInt8, Sendable, Hashable, CaseIterable {
+        case permit, deny, stepUp
+    }
+
+    /// `Payroll/audit` when labelled with `as`, else `Payroll on#2`.
+    package var name: String
+    package var occasion: Occasion
+    package var subjectTypes: [Int]
+    /// nil is `any`.
+    package var actions: [Int]?
+    /// nil is `any`.
+    package var resourceTypes: [Int]?
+    package var condition: Condition
+    package var duties: [Duty]
+    package var range: SourceRange
+
+    package init(
+        name: String, occasion: Occasion, subjectTypes: [Int], actions: [Int]?, resourceTypes: [Int]?,
+        condition: Condition, duties: [Duty], range: SourceRange
+    ) {
+        self.name = name
+        self.occasion = occasion
+        self.subjectTypes = subjectTypes
+        self.actions = actions
+        self.resourceTypes = resourceTypes
+        self.condition = condition
+        self.duties = duties
+        self.range = range
+    }
+}
+
+/// One duty, in the types of the AuthZEN obligations profile 1.0 (draft 1).
+package enum Duty: Sendable, Hashable {
+    /// `notification`: to, body, topic.
+    case notify(to: MessageTemplate, body: MessageTemplate, topic: String?)
+    /// `session_termination` of the subject.
+    case terminateSessions
+    /// `custom`, with properties of the author's own.
+    case custom([CustomField])
+
+    /// A property of a custom duty.
+    package struct CustomField: Sendable, Hashable {
+        package var name: String
+        package var value: Value
+
+        package init(name: String, value: Value) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// A value of a property.
+    package indirect enum Value: Sendable, Hashable {
+        case text(MessageTemplate)
+        case integer(Int64)
+        /// In millionths.
+        case decimal(Int64)
+        case boolean(Bool)
+        case list([Value])
+    }
+}
+
+/// Text with places to fill in: `Payrun approved by {user.name}`.
+package struct MessageTemplate: Sendable, Hashable {
+    /// A piece of a text.
+    package enum Part: Sendable, Hashable {
+        case text(String)
+        /// `{user.department}`; an absent value is written as `(none)`.
+        case attribute(AttributeReference)
+        /// `{user}`: the id.
+        case subject
+        /// `{resource}`: the id.
+        case resource
+        /// `{action}`: its name.
+        case action
+        /// `{now}`: the instant of the decision.
+        case now
+    }
+
+    package var parts: [Part]
+
+    package init(parts: [Part]) { self.parts = parts }
 }

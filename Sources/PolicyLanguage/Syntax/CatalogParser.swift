@@ -2,7 +2,7 @@
 
 extension Parser {
     private static let catalogWords: Set<String> = [
-        "assurance", "issuer", "entity", "subject", "signal", "action", "context", "catalog", "policy", "test",
+        "assurance", "issuer", "entity", "subject", "signal", "action", "context",
     ]
 
     mutating func catalog() throws(Skip) -> CatalogSyntax {
@@ -11,21 +11,22 @@ extension Parser {
         let name = try text("the catalog's name in quotes")
         var version = "1.0.0"
         if take(word: "version") {
-            guard current.kind == .version else { throw skip("a version of three numbers", help: "write it as 2.1.0") }
+            if current.kind != .version {
+                let skip = skip("a version of three numbers", help: "write it as 2.1.0, without quotes")
+                if !following.isSymbol("{") { throw skip }
+            }
             version = current.text
             advance()
         }
         var catalog = CatalogSyntax(name: name, version: version, range: start)
-        try need(symbol: "{", in: "before the catalog's declarations")
-        while !current.isSymbol("}"), current.kind != .end {
-            do throws(Skip) {
-                try declaration(&catalog)
-            } catch {
-                if !current.isSymbol("}") { advance() }
-                recover(to: Self.catalogWords)
-            }
+        let opening = current.range
+        let skippedBefore = skipped
+        try open("before the catalog's declarations", for: Self.catalogWords)
+        block(from: { $0.isLine(of: Self.catalogWords) }) { (parser) throws(Skip) in
+            try parser.declaration(&catalog)
         }
-        try need(symbol: "}", in: "at the end of the catalog")
+        close(opening, "the catalog")
+        catalog.isBroken = skipped > skippedBefore
         catalog.range = start.union(lastRange)
         return catalog
     }
@@ -41,8 +42,12 @@ extension Parser {
             advance()
             catalog.context += try attributes()
         default:
+            let near = NearestName.find(current.text, among: Self.catalogWords)
             throw skip(
-                "a declaration", help: "one of: assurance, issuer, entity, subject entity, signal, action, context")
+                "a declaration",
+                help: near.map { "did you mean `\($0)`?" }
+                    ?? "one of: assurance, issuer, entity, subject entity, signal, action, context",
+                isHere: true)
         }
     }
 
@@ -60,13 +65,17 @@ extension Parser {
         advance()
         let issuer = try text("the issuer's URL in quotes")
         var table: [(acr: Name, level: Name)] = []
-        try need(symbol: "{", in: "before the issuer's acr values")
+        let opening = current.range
+        try open("before the issuer's acr values", for: ["acr"])
         while take(word: "acr") {
             let acr = try text("an acr value in quotes")
             try need(symbol: "=", in: "between an acr value and the level it proves")
             table.append((acr, try name("an assurance level")))
         }
-        try need(symbol: "}", in: "or another `acr` line")
+        if !isLine(of: Self.catalogWords), !current.isSymbol("}"), current.kind != .end {
+            throw skip("`}` or another `acr` line")
+        }
+        close(opening, "this issuer's table")
         catalog.issuers.append((issuer, table))
     }
 
@@ -75,11 +84,13 @@ extension Parser {
         let isSubject = take(word: "subject")
         try need(word: "entity", in: "after `subject`")
         let name = try name("the name of an entity type")
+        let containers = take(word: "in") ? try names("the name of an entity type it can lie in") : []
         var documentation: String?
         if take(word: "doc") { documentation = try text("a description in quotes").text }
-        let attributes = current.isSymbol("{") ? try attributes() : []
+        let attributes = hasAttributes ? try attributes() : []
         return EntitySyntax(
-            name: name, isSubject: isSubject, attributes: attributes, documentation: documentation,
+            name: name, isSubject: isSubject, containers: containers, attributes: attributes,
+            documentation: documentation,
             range: start.union(lastRange))
     }
 
@@ -87,26 +98,46 @@ extension Parser {
         advance()
         let owner = try name("an entity type, as in `user.risk`")
         try need(symbol: ".", in: "between the entity type and the signal's name")
-        catalog.signals.append((owner, try attribute()))
+        let attribute = try attribute()
+        try ends(attribute)
+        catalog.signals.append((owner, attribute))
     }
+
+    /// An attribute ends with its line, or where the next begins.
+    private mutating func ends(_ attribute: AttributeSyntax) throws(Skip) {
+        let isEnd = current.isSymbol(",") || current.isSymbol("}") || current.kind == .end
+        if isEnd || current.breaksBefore > 0 || (current.kind == .name && following.isSymbol(":")) { return }
+        let isSource = ["scim", "caep", "risc", "token", "application", "request"].contains(current.text)
+        throw skip(
+            "the end of attribute `\(attribute.name.text)`",
+            help: isSource && current.kind == .name ? "write `from \(current.text) …`" : nil)
+    }
+
+    private var hasAttributes: Bool { current.isSymbol("{") || (current.kind == .name && following.isSymbol(":")) }
 
     private mutating func action() throws(Skip) -> ActionSyntax {
         advance()
         let names = try names("the name of an action")
         try need(word: "on", in: "between actions and entity types")
         let types = try self.names("the name of an entity type")
-        let attributes = current.isSymbol("{") ? try attributes() : []
+        let attributes = hasAttributes ? try attributes() : []
         return ActionSyntax(names: names, types: types, attributes: attributes)
     }
 
     private mutating func attributes() throws(Skip) -> [AttributeSyntax] {
-        try need(symbol: "{", in: "before attributes")
+        let opening = current.range
+        try open("before attributes", for: following.isSymbol(":") ? [current.text] : [])
         var list: [AttributeSyntax] = []
-        while !current.isSymbol("}"), current.kind != .end {
-            list.append(try attribute())
-            _ = take(symbol: ",")
+        block(
+            from: { $0.current.kind == .name && $0.following.isSymbol(":") },
+            until: { $0.isLine(of: Self.catalogWords) && !$0.following.isSymbol(":") }
+        ) { (parser) throws(Skip) in
+            let attribute = try parser.attribute()
+            try parser.ends(attribute)
+            list.append(attribute)
+            _ = parser.take(symbol: ",")
         }
-        try need(symbol: "}", in: "at the end of the attributes")
+        close(opening, "this block of attributes")
         return list
     }
 
@@ -149,9 +180,11 @@ extension Parser {
         case "application": source = .application
         case "request": source = .request
         default:
+            let near = NearestName.find(word.text, among: ["scim", "caep", "risc", "token", "application", "request"])
             sink.report(
                 .badSource, "`\(word.text)` is no source", at: word.range,
-                help: "one of: scim \"path\", caep \"event\", risc \"event\", token \"claim\", application, request")
+                help: near.map { "did you mean `\($0)`?" }
+                    ?? "one of: scim \"path\", caep \"event\", risc \"event\", token \"claim\", application, request")
             throw Skip()
         }
         return (source, word.range.union(lastRange))
@@ -162,7 +195,8 @@ extension Parser {
         if case .integer = current.kind { return try integerRange() }
         if current.isSymbol("-") { return try integerRange() }
         if take(word: "set") {
-            try need(word: "of", in: "after `set`")
+            try need(
+                word: "of", in: "after `set`", help: "write `set of \(current.kind == .name ? current.text : "…")`")
             let element = try nested { (parser) throws(Skip) in try parser.type() }
             return .set(element, start.union(lastRange))
         }
@@ -175,6 +209,9 @@ extension Parser {
             try need(symbol: ")", in: ordered ? "or `<` and another case" : "or `,` and another case")
             return .enumeration(cases, ordered: ordered)
         }
+        if current.kind == .symbol, current.text == "[" {
+            throw skip("a type", help: "write `set of string` for a set")
+        }
         return .named(try name("a type"))
     }
 
@@ -184,7 +221,9 @@ extension Parser {
         guard case .span(let low, let high) = value.form, case .integer(let first) = low.form,
             case .integer(let last) = high.form, first <= last
         else {
-            sink.report(.unknownType, "this is no range of integers", at: value.range, help: "write it as 0...5")
+            sink.report(
+                .badRange, "this is no range of integers", at: value.range,
+                help: "write the smaller number first, as in 0...5")
             throw Skip()
         }
         return .range(first, last, start.union(lastRange))

@@ -14,7 +14,7 @@ struct Token: Sendable, Hashable {
         case instant(Int64)
         /// `2.1.0`
         case version
-        /// `{ } ( ) [ ] , : . ? = == != < <= > >= ?? ... -`
+        /// `{ } ( ) [ ] , : . ? = == != < <= > >= ?? ... - +`, and `* / %`, which the parser refuses.
         case symbol
         case comment
         case end
@@ -38,6 +38,10 @@ struct Lexer {
     private var line: Int32 = 1
     private var lineStart = 0
     private var sink: DiagnosticSink
+    /// Line breaks before a character that was skipped.
+    private var pendingBreaks = 0
+    /// A place on the current line and its column, so that a long line is not counted from its start again and again.
+    private var counted = (place: 0, column: Int32(1))
 
     private init(_ text: String, file: Int32, _ sink: DiagnosticSink) {
         bytes = Array(text.utf8)
@@ -80,22 +84,37 @@ struct Lexer {
             if Self.isDigit(byte) || looksLikeAddress() { return number(breaks) }
             if Self.isNameStart(byte) {
                 while position < bytes.count, Self.isNamePart(bytes[position]) { position += 1 }
+                if position - start > LanguageLimits.maxStringBytes {
+                    sink.report(
+                        .tooLarge, "this name has \(position - start) bytes, above \(LanguageLimits.maxStringBytes)",
+                        at: range(start), help: "shorten it")
+                    position = start + LanguageLimits.maxStringBytes
+                }
                 return make(.name, String(decoding: bytes[start..<position], as: UTF8.self), start, breaks)
+            }
+            if skipForeign() {
+                pendingBreaks = breaks
+                continue
             }
             for symbol in Self.symbols where matches(symbol) {
                 position += symbol.count
                 return make(.symbol, String(decoding: symbol, as: UTF8.self), start, breaks)
             }
+            if let token = foreign(breaks) { return token }
             skipOddCharacter(start)
+            pendingBreaks = breaks
         }
     }
 
     private static let symbols: [[UInt8]] = [
         "...", "==", "!=", "<=", ">=", "??", "{", "}", "(", ")", "[", "]", ",", ":", ".", "?", "=", "<", ">", "-",
+        "+", "*", "/", "%",
     ].map { Array($0.utf8) }
 
-    private func matches(_ symbol: [UInt8]) -> Bool {
-        position + symbol.count <= bytes.count && bytes[position..<position + symbol.count].elementsEqual(symbol)
+    private func matches(_ symbol: [UInt8]) -> Bool { starts(symbol, at: position) }
+
+    private func starts(_ symbol: [UInt8], at place: Int) -> Bool {
+        place + symbol.count <= bytes.count && bytes[place..<place + symbol.count].elementsEqual(symbol)
     }
 
     private func peek(_ offset: Int) -> UInt8? {
@@ -103,7 +122,8 @@ struct Lexer {
     }
 
     private mutating func skipSpace() -> Int {
-        var breaks = 0
+        var breaks = pendingBreaks
+        pendingBreaks = 0
         while position < bytes.count {
             switch bytes[position] {
             case UInt8(ascii: "\n"):
@@ -124,8 +144,73 @@ struct Lexer {
         let spelling = String(decoding: bytes[start..<position], as: UTF8.self)
         sink.report(
             .unexpectedCharacter, "`\(spelling)` starts nothing in this language", at: range(start),
-            help: spelling == "'" ? "put texts in double quotes" : "remove it")
+            help: "remove it")
     }
+
+    /// What other languages write, with the words of this one; it is read as if it were written well, so that it
+    /// stays one mistake.
+    private mutating func foreign(_ breaks: Int) -> Token? {
+        let start = position
+        // The first bytes of what is looked for; 0xe2 begins the quotes of books.
+        guard [0x21, 0x26, 0x27, 0x7c, 0xe2].contains(bytes[start]) else { return nil }
+        for (spelling, word) in Self.foreignWords where matches(spelling) {
+            position += spelling.count
+            let text = String(decoding: spelling, as: UTF8.self)
+            sink.report(.foreignOperator, "`\(text)` is no operator here", at: range(start), help: "write `\(word)`")
+            return make(.name, word, start, breaks)
+        }
+        for (opening, closing) in Self.foreignQuotes where matches(opening) {
+            var end = position + opening.count
+            let limit = min(bytes.count, end + 64)
+            while end < limit, bytes[end] != UInt8(ascii: "\n"), !starts(closing, at: end) { end += 1 }
+            guard starts(closing, at: end) else { continue }
+            let text = String(decoding: bytes[position + opening.count..<end], as: UTF8.self)
+            position = end + closing.count
+            sink.report(
+                .unexpectedCharacter, "texts stand in double quotes", at: range(start), help: "write \"\(text)\"")
+            return make(.text, UnicodeText.normalized(text), start, breaks)
+        }
+        return nil
+    }
+
+    /// Skips what other languages write and this one does without; false when there is no such thing here.
+    private mutating func skipForeign() -> Bool {
+        let start = position
+        guard [0x23, 0x2f, 0x3b].contains(bytes[start]) else { return false }
+        if matches([UInt8(ascii: ";")]) {
+            position += 1
+            sink.report(
+                .unexpectedCharacter, "`;` ends nothing in this language", at: range(start),
+                help: "remove it: a rule ends where the next begins")
+            return true
+        }
+        let isBlock = matches([UInt8(ascii: "/"), UInt8(ascii: "*")])
+        guard isBlock || matches([UInt8(ascii: "#")]) else { return false }
+        position += isBlock ? 2 : 1
+        sink.report(
+            .unexpectedCharacter, "`\(isBlock ? "/*" : "#")` starts no comment here", at: range(start),
+            help: "start a comment with `//`; it ends with its line")
+        while position < bytes.count {
+            if isBlock, starts([UInt8(ascii: "*"), UInt8(ascii: "/")], at: position) {
+                position += 2
+                break
+            }
+            if bytes[position] == UInt8(ascii: "\n") {
+                if !isBlock { break }
+                line += 1
+                lineStart = position + 1
+            }
+            position += 1
+        }
+        return true
+    }
+
+    private static let foreignWords = [("&&", "and"), ("||", "or"), ("&", "and"), ("|", "or"), ("!", "not")].map {
+        (Array($0.0.utf8), $0.1)
+    }
+    private static let foreignQuotes = [
+        ("'", "'"), ("\u{201c}", "\u{201d}"), ("\u{201e}", "\u{201c}"), ("\u{2018}", "\u{2019}"),
+    ].map { (Array($0.0.utf8), Array($0.1.utf8)) }
 
     private mutating func comment(_ breaks: Int) -> Token {
         let start = position
@@ -138,11 +223,12 @@ struct Lexer {
     private mutating func text(_ breaks: Int) -> Token {
         let start = position
         position += 1
+        var place = range(start)
         var value: [UInt8] = []
         while position < bytes.count, bytes[position] != UInt8(ascii: "\n") {
             let byte = bytes[position]
             position += 1
-            if byte == UInt8(ascii: "\"") { return finishText(value, start, breaks) }
+            if byte == UInt8(ascii: "\"") { return finishText(value, place, breaks) }
             if byte == UInt8(ascii: "\\"), position < bytes.count, bytes[position] != UInt8(ascii: "\n") {
                 let escaped = bytes[position]
                 position += 1
@@ -152,24 +238,31 @@ struct Lexer {
                 case UInt8(ascii: "\""), UInt8(ascii: "\\"): value.append(escaped)
                 default:
                     sink.report(
-                        .unterminatedString, "unknown escape in a text", at: range(position - 2),
-                        help: "write one of \\\" \\\\ \\n \\t")
+                        .badEscape, "a text has no such escape", at: range(position - 2),
+                        help: "write one of \\\" \\\\ \\n \\t; a backslash itself is \\\\")
                 }
                 continue
             }
             value.append(byte)
         }
-        sink.report(.unterminatedString, "this text has no closing quote", at: range(start), help: "end it with `\"`")
-        return make(.text, String(decoding: value, as: UTF8.self), start, breaks)
+        place.end = Int32(position)
+        sink.report(
+            .unterminatedString, "this text has no closing quote", at: place,
+            help: "a text has a `\"` at both ends, on one line")
+        return Token(
+            kind: .text, text: String(decoding: value, as: UTF8.self), range: place, breaksBefore: breaks)
     }
 
-    private mutating func finishText(_ value: [UInt8], _ start: Int, _ breaks: Int) -> Token {
+    private mutating func finishText(_ value: [UInt8], _ opening: SourceRange, _ breaks: Int) -> Token {
+        var place = opening
+        place.end = Int32(position)
         if value.count > LanguageLimits.maxStringBytes {
             sink.report(
                 .tooLarge, "this text has \(value.count) bytes, above \(LanguageLimits.maxStringBytes)",
-                at: range(start))
+                at: place, help: "shorten it")
         }
-        return make(.text, UnicodeText.normalized(String(decoding: value, as: UTF8.self)), start, breaks)
+        let text = UnicodeText.normalized(String(decoding: value, as: UTF8.self))
+        return Token(kind: .text, text: text, range: place, breaksBefore: breaks)
     }
 
     // MARK: Numbers and what looks like them
@@ -211,9 +304,16 @@ struct Lexer {
         } else if let value = Int64(text) {
             return make(.integer(value), text, start, breaks)
         }
-        sink.report(
-            .badNumber, "\(text) is outside what this language counts with", at: range(start),
-            help: points == 1 ? "use at most six digits after the point" : "use a number below 9223372036854775808")
+        let fraction = spelling.reversed().prefix { $0 != UInt8(ascii: ".") }.count
+        if points == 1, fraction > 6 {
+            sink.report(
+                .badNumber, "`\(text)` has \(fraction) digits after the point", at: range(start),
+                help: "use at most six: decimals are exact, never rounded")
+        } else {
+            sink.report(
+                .badNumber, "`\(text)` is larger than this language counts", at: range(start),
+                help: points == 1 ? "use a number below 9223372036854" : "use a number below 9223372036854775808")
+        }
         return make(.integer(0), text, start, breaks)
     }
 
@@ -245,7 +345,7 @@ struct Lexer {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if !isGood {
             sink.report(
-                .badNumber, "`\(text)` is no number and no duration", at: range(start),
+                .badDuration, "`\(text)` is no duration", at: range(start),
                 help: "write durations as 500ms, 30s, 15m, 8h, 7d or 2w")
         }
         return make(.duration(total), text, start, breaks)
@@ -283,8 +383,10 @@ struct Lexer {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard let address, (prefix ?? 0) <= (address.isIPv4 && colons == 0 ? 32 : 128) else {
             sink.report(
-                .badNumber, "`\(text)` is no address and no network", at: range(start),
-                help: "write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32")
+                .badAddress, "`\(text)` is no address and no network", at: range(start),
+                help: address == nil
+                    ? "write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+                    : "the number after `/` is at most \(colons == 0 ? 32 : 128)")
             return make(.address(IPAddress(high: 0, low: 0)), text, start, breaks)
         }
         guard let prefix else { return make(.address(address), text, start, breaks) }
@@ -306,21 +408,32 @@ struct Lexer {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard let value = Instant.parse(text) else {
             sink.report(
-                .badNumber, "`\(text)` is no instant", at: range(start), help: "write it as 2026-01-05T09:00:00Z")
+                .badInstant, "`\(text)` is no instant", at: range(start), help: Self.instantAdvice(text))
             return make(.instant(0), text, start, breaks)
         }
         return make(.instant(value), text, start, breaks)
     }
 
-    // MARK: Places
-
-    private func range(_ start: Int) -> SourceRange {
-        var column: Int32 = 1
-        for index in lineStart..<start where bytes[index] & 0xc0 != 0x80 { column += 1 }
-        return SourceRange(file: file, start: Int32(start), end: Int32(position), line: line, column: column)
+    private static func instantAdvice(_ text: String) -> String {
+        if Instant.parse(text + "Z") != nil { return "say the zone: \(text)Z, or +01:00 instead of Z" }
+        if Instant.parse(text + "T00:00:00Z") != nil { return "say the time and the zone: \(text)T00:00:00Z" }
+        if text.utf8.count >= 20 { return "there is no such day or time; write it as 2026-01-05T09:00:00Z" }
+        return "write it as 2026-01-05T09:00:00Z"
     }
 
-    private func make(_ kind: Token.Kind, _ text: String, _ start: Int, _ breaks: Int) -> Token {
+    // MARK: Places
+
+    private mutating func range(_ start: Int) -> SourceRange {
+        if counted.place < lineStart || counted.place > start { counted = (lineStart, 1) }
+        for index in counted.place..<max(start, counted.place) where bytes[index] & 0xc0 != 0x80 {
+            counted.column += 1
+        }
+        counted.place = max(start, counted.place)
+        return SourceRange(
+            file: file, start: Int32(start), end: Int32(position), line: line, column: counted.column)
+    }
+
+    private mutating func make(_ kind: Token.Kind, _ text: String, _ start: Int, _ breaks: Int) -> Token {
         Token(kind: kind, text: text, range: range(start), breaksBefore: breaks)
     }
 

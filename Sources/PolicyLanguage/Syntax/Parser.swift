@@ -9,6 +9,12 @@ struct Parser {
     var position = 0
     var sink: DiagnosticSink
     private var nesting = 0
+    /// Braces open at `current`.
+    private var depth = 0
+    /// A role or a let had no name that could be read.
+    var hasLostNames = false
+    /// Productions that failed so far.
+    private(set) var skipped = 0
 
     /// A production that failed has reported why; its callers only skip.
     struct Skip: Error {}
@@ -32,7 +38,12 @@ struct Parser {
     var following: Token { tokens[min(position + 1, tokens.count - 1)] }
     var lastRange: SourceRange { position > 0 ? tokens[position - 1].range : current.range }
 
-    mutating func advance() { if position < tokens.count - 1 { position += 1 } }
+    mutating func advance() {
+        guard position < tokens.count - 1 else { return }
+        if current.isSymbol("{") { depth += 1 }
+        if current.isSymbol("}") { depth -= 1 }
+        position += 1
+    }
 
     mutating func take(symbol: String) -> Bool {
         guard current.isSymbol(symbol) else { return false }
@@ -46,13 +57,40 @@ struct Parser {
         return true
     }
 
-    func fail(_ expected: String, help: String? = nil) -> Diagnostic {
-        let found = current.kind == .end ? "the end of the file" : "`\(current.text)`"
-        return Diagnostic(.expected, "expected \(expected), found \(found)", at: current.range, help: help)
+    /// What is missing at the end of a line is missing there: a mark on the next line would mislead. When the next
+    /// line itself is the mistake, `isHere` puts the mark on it.
+    func fail(_ expected: String, help: String? = nil, isHere: Bool = false) -> Diagnostic {
+        var range = current.range
+        var found = found
+        if position > 0, current.kind == .end || (current.breaksBefore > 0 && !isHere) {
+            let last = tokens[position - 1].range
+            range = SourceRange(
+                file: last.file, start: last.end, end: last.end, line: last.line,
+                column: last.column + Int32(lastLength))
+            if current.kind != .end { found += " on a new line" }
+        }
+        return Diagnostic(.expected, "expected \(expected), found \(found)", at: range, help: help)
     }
 
-    mutating func skip(_ expected: String, help: String? = nil) -> Skip {
-        let diagnostic = fail(expected, help: help)
+    /// The current token as a message names it.
+    private var found: String {
+        switch current.kind {
+        case .end: return "the end of the file"
+        case .text:
+            let short = current.text.unicodeScalars.count > 40 ? "\(current.text.prefix(40))…" : current.text
+            return "the text \"\(short)\""
+        default: return "`\(current.text)`"
+        }
+    }
+
+    /// The columns of the token before.
+    private var lastLength: Int {
+        let last = tokens[position - 1]
+        return Int(last.range.end - last.range.start) - last.text.utf8.filter { $0 & 0xc0 == 0x80 }.count
+    }
+
+    mutating func skip(_ expected: String, help: String? = nil, isHere: Bool = false) -> Skip {
+        let diagnostic = fail(expected, help: help, isHere: isHere)
         sink.report(diagnostic.code, diagnostic.message, at: diagnostic.range, help: diagnostic.help)
         return Skip()
     }
@@ -61,8 +99,37 @@ struct Parser {
         if !take(symbol: symbol) { throw skip("`\(symbol)` \(what)") }
     }
 
-    mutating func need(word: String, in what: String) throws(Skip) {
-        if !take(word: word) { throw skip("`\(word)` \(what)") }
+    /// The brace that opens a block; a block without it is read all the same when its content follows.
+    mutating func open(_ what: String, for words: Set<String>) throws(Skip) {
+        if take(symbol: "{") { return }
+        let skip = skip("`{` \(what)")
+        guard current.kind == .name, words.contains(current.text) else { throw skip }
+        depth += 1
+    }
+
+    /// The brace that ends a block. When a block that cannot stand inside begins instead, the brace is missing:
+    /// the block ends here all the same.
+    mutating func close(_ opening: SourceRange, _ what: String) {
+        if take(symbol: "}") { return }
+        let place = current.kind == .end ? "before the file ends" : "before line \(current.range.line)"
+        sink.report(
+            .unclosedBlock, "\(what) is not closed", at: opening, help: "its `}` is missing, \(place) at the latest")
+        depth -= 1
+    }
+
+    /// True where the file's next catalog, policy or test begins, whatever braces are open.
+    var isAtNextBlock: Bool {
+        guard current.kind == .name, current.breaksBefore > 0, following.kind == .text, position + 2 < tokens.count
+        else { return false }
+        switch current.text {
+        case "policy", "test": return tokens[position + 2].isSymbol("{")
+        case "catalog": return tokens[position + 2].isSymbol("{") || tokens[position + 2].isName("version")
+        default: return false
+        }
+    }
+
+    mutating func need(word: String, in what: String, help: String? = nil) throws(Skip) {
+        if !take(word: word) { throw skip("`\(word)` \(what)", help: help) }
     }
 
     mutating func name(_ what: String) throws(Skip) -> Name {
@@ -72,13 +139,43 @@ struct Parser {
     }
 
     mutating func text(_ what: String) throws(Skip) -> Name {
-        guard current.kind == .text else { throw skip(what, help: "put it in double quotes") }
-        defer { advance() }
-        return Name(text: current.text, range: current.range)
+        if current.kind == .text {
+            defer { advance() }
+            return Name(text: current.text, range: current.range)
+        }
+        guard current.kind == .name, current.breaksBefore == 0 else {
+            throw skip(what, help: "put it in double quotes")
+        }
+        // Words without quotes, up to the next word of the language: surely they were meant to be the text.
+        let start = position
+        var words: [String] = []
+        repeat {
+            words.append(current.text)
+            advance()
+        } while current.kind == .name && current.breaksBefore == 0 && !Self.joiningWords.contains(current.text)
+        let end = position
+        position = start
+        let text = words.joined(separator: " ")
+        let skip = skip(what, help: "write \"\(text)\"")
+        let range = current.range.union(tokens[end - 1].range)
+        position = end
+        let isEnd = current.breaksBefore > 0 || current.isSymbol("{") || current.isSymbol("}")
+        guard isEnd || current.kind == .end || current.kind == .name else { throw skip }
+        return Name(text: text, range: range)
     }
 
+    private static let joiningWords: Set<String> = [
+        "and", "or", "when", "unless", "requires", "because", "as", "to", "version", "from", "use", "expires",
+    ]
+
     mutating func duration(_ what: String) throws(Skip) -> Int64 {
-        guard case .duration(let value) = current.kind else { throw skip(what, help: "write it as 15m, 8h or 7d") }
+        guard case .duration(let value) = current.kind else {
+            var help = "write it as 15m, 8h or 7d"
+            if case .integer(let count) = current.kind {
+                help = "say the unit, as in \(count)m, \(count)h or \(count)d"
+            }
+            throw skip("a duration (\(what))", help: help)
+        }
         advance()
         return value
     }
@@ -89,18 +186,31 @@ struct Parser {
         return list
     }
 
-    /// Skips to the next of these words at this depth of braces, or past the brace that ends the block.
-    mutating func recover(to words: Set<String>) {
-        var depth = 0
-        while current.kind != .end {
-            if current.isSymbol("{") { depth += 1 }
-            if current.isSymbol("}") {
-                if depth == 0 { return }
-                depth -= 1
+    /// Reads the content of a block, one production after another. A production that failed is skipped to the next
+    /// place at the block's own depth where another can start, or to the brace that ends the block.
+    mutating func block(
+        from isStart: (Parser) -> Bool, until isForeign: (Parser) -> Bool = { _ in false },
+        _ production: (inout Parser) throws(Skip) -> Void
+    ) {
+        let level = depth
+        while !current.isSymbol("}"), current.kind != .end, !isAtNextBlock, !isForeign(self) {
+            let start = position
+            do throws(Skip) {
+                try production(&self)
+            } catch {
+                skipped += 1
+                if position == start { advance() }
+                while current.kind != .end, !isAtNextBlock, !isForeign(self) {
+                    if depth <= level, current.isSymbol("}") || isStart(self) { break }
+                    advance()
+                }
             }
-            if depth == 0, current.kind == .name, words.contains(current.text), current.breaksBefore > 0 { return }
-            advance()
         }
+    }
+
+    /// True at the beginning of a line with one of these words.
+    func isLine(of words: Set<String>) -> Bool {
+        current.kind == .name && current.breaksBefore > 0 && words.contains(current.text)
     }
 
     /// Runs a nested production; too deep is a mistake, never a crash.
@@ -123,35 +233,86 @@ struct Parser {
     private mutating func file() -> FileSyntax {
         var syntax = FileSyntax()
         while current.kind != .end {
+            depth = 0
+            let start = position
             do throws(Skip) {
                 if current.isName("catalog") {
+                    syntax.hasBrokenCatalog = true
                     syntax.catalogs.append(try catalog())
                 } else if current.isName("policy") {
                     syntax.policies.append(try policy())
                 } else if current.isName("test") {
                     syntax.tests.append(try test())
                 } else {
-                    throw skip("`catalog`, `policy` or `test`")
+                    throw misplaced(&syntax)
                 }
             } catch {
-                advance()
-                recover(to: ["catalog", "policy", "test"])
-                if current.isSymbol("}") { advance() }
+                if position == start { advance() }
+                while current.kind != .end, !isAtNextBlock { advance() }
             }
         }
+        syntax.hasLostNames = hasLostNames
         return syntax
+    }
+
+    private mutating func misplaced(_ syntax: inout FileSyntax) -> Skip {
+        if current.isSymbol("}") {
+            sink.report(
+                .strayBrace, "this `}` closes nothing", at: current.range,
+                help: "remove it, or look for a `}` too many above")
+            return Skip()
+        }
+        if ["let", "role", "permit", "forbid", "require"].contains(current.text), current.kind == .name {
+            sink.report(
+                .outsidePolicy, "`\(current.text)` stands outside of any policy", at: current.range,
+                help: "put it into `policy \"name\" { … }`; perhaps a `}` above closes the policy too early")
+            return Skip()
+        }
+        // Whatever this is, it may have been meant to be the catalog.
+        syntax.hasBrokenCatalog = true
+        let near = NearestName.find(current.text, among: ["catalog", "policy", "test"])
+        return skip("`catalog`, `policy` or `test`", help: near.map { "did you mean `\($0)`?" }, isHere: true)
     }
 
     // MARK: Values
 
     mutating func value() throws(Skip) -> ValueSyntax {
         let start = current.range
-        let first = try simpleValue()
+        let first = try sum()
+        if current.kind == .symbol, ["*", "/", "%"].contains(current.text) {
+            sink.report(
+                .foreignOperator, "conditions do not calculate with `\(current.text)`", at: current.range,
+                help: "let the application send the result as an attribute of its own")
+            throw Skip()
+        }
         if current.isSymbol("...") {
             advance()
-            let last = try simpleValue()
+            let last = try sum()
             return ValueSyntax(form: .span(first, last), range: start.union(last.range))
         }
+        return first
+    }
+
+    /// `now - 30d`, `resource.due + 2h`
+    private mutating func sum() throws(Skip) -> ValueSyntax {
+        var sum = try term()
+        var length = 1
+        while current.isSymbol("+") || current.isSymbol("-") {
+            length += 1
+            guard length <= LanguageLimits.maxNesting else {
+                throw skip("at most \(LanguageLimits.maxNesting) terms", help: "add the durations up")
+            }
+            let subtract = current.isSymbol("-")
+            advance()
+            let term = try term()
+            sum = ValueSyntax(form: .sum(sum, term, subtract: subtract), range: sum.range.union(term.range))
+        }
+        return sum
+    }
+
+    private mutating func term() throws(Skip) -> ValueSyntax {
+        let start = current.range
+        let first = try simpleValue()
         if case .path(let path) = first.form, take(symbol: "??") {
             let stand = try simpleValue()
             return ValueSyntax(form: .fallback(path, stand), range: start.union(stand.range))
@@ -173,7 +334,9 @@ struct Parser {
         case .symbol where token.text == "-": return try negative()
         case .symbol where token.text == "[":
             return try nested { (parser) throws(Skip) in try parser.list() }
-        default: throw skip("a value", help: "a literal, an attribute such as user.department, or a list in [ ]")
+        default:
+            throw skip(
+                "a value", help: "write a text, a number, an attribute such as user.department, or a list in [ ]")
         }
     }
 
@@ -206,12 +369,13 @@ struct Parser {
             values.append(try value())
             if !take(symbol: ",") { break }
         }
-        try need(symbol: "]", in: "at the end of the list")
+        if !take(symbol: "]") { throw skip("`,` or `]` after a value of the list") }
         return ValueSyntax(form: .list(values), range: start.union(lastRange))
     }
 
     private mutating func namedValue() throws(Skip) -> ValueSyntax {
         let start = current.range
+        if isAtRule { throw skip("a value") }
         if current.text == "true" || current.text == "false" { return literal(.boolean(current.text == "true")) }
         if current.text == "count", following.isSymbol("(") {
             advance()

@@ -1,25 +1,81 @@
 // The productions of policies: lets, roles, rules, conditions.
 
 extension Parser {
-    private static let policyWords: Set<String> = [
-        "let", "role", "permit", "forbid", "require", "offer", "on", "policy", "test", "catalog",
+    static let policyWords: Set<String> = [
+        "let", "role", "permit", "forbid", "require", "offer", "on",
+    ]
+    private static let clauseWords: Set<String> = ["as", "to", "when", "unless", "requires", "because"]
+    private static let conditionWords: Set<String> = ["and", "or", "in", "like", "contains", "intersects", "subset"]
+    /// What other languages call what this one has.
+    private static let otherWords: [String: String] = [
+        "if": "when", "where": "when", "is": "==", "equals": "==", "eq": "==", "ne": "!=", "lt": "<", "gt": ">",
+        "matches": "like \"…*\"", "startswith": "like \"…*\"", "endswith": "like \"*…\"", "includes": "contains",
+        "allow": "permit", "grant": "permit", "deny": "forbid", "step_up": "requires", "but": "and",
     ]
 
     mutating func policy() throws(Skip) -> PolicySyntax {
         advance()
         var policy = PolicySyntax(name: try text("the policy's name in quotes"))
-        try need(symbol: "{", in: "before the policy's rules")
-        while !current.isSymbol("}"), current.kind != .end {
-            do throws(Skip) {
-                try item(&policy)
-            } catch {
-                if !current.isSymbol("}"), !(current.kind == .name && current.breaksBefore > 0) { advance() }
-                recover(to: Self.policyWords)
-                if current.isName("policy") || current.isName("test") || current.isName("catalog") { return policy }
-            }
+        let opening = current.range
+        try open("before the policy's rules", for: Self.policyWords)
+        block(from: { $0.isLine(of: Self.policyWords) || $0.isMistypedRule }) { (parser) throws(Skip) in
+            try parser.item(&policy)
         }
-        try need(symbol: "}", in: "at the end of the policy")
+        close(opening, "policy \"\(policy.name.text)\"")
         return policy
+    }
+
+    /// A rule, role or let ends where the next begins. What stands there instead belongs to it and is wrong.
+    private mutating func ends(_ what: String) throws(Skip) {
+        if current.isSymbol("}") || current.kind == .end || isAtNextBlock { return }
+        // A mistyped rule is the mistake of that rule, not of this one.
+        if Self.policyWords.contains(current.text) || isMistypedRule { return }
+        noteLostName()
+        var help: String?
+        if current.isSymbol(")") || current.isSymbol("]") {
+            help = "remove it: nothing is open that it closes"
+        } else if current.kind != .name {
+            help = nil
+        } else if Self.clauseWords.contains(current.text) {
+            help = "join conditions with `and`: a \(what) has no `\(current.text)`"
+        } else if Self.conditionWords.contains(current.text) {
+            help = "say conditions after `when`, as in `to user when …`; write a rule for each subject type"
+        } else if following.isSymbol(".") || ["has", "not", "role", "count"].contains(current.text) {
+            help = "join conditions with `and` or `or`"
+        } else {
+            help = advice(Self.conditionWords.union(what == "rule" ? Self.clauseWords : []).union(Self.policyWords))
+        }
+        throw skip("the end of this \(what)", help: help, isHere: true)
+    }
+
+    /// What looks like a role or a let without its word would have declared a name.
+    private mutating func noteLostName() {
+        guard current.kind == .name else { return }
+        if following.isName("is") || following.isSymbol("=") || near(current.text, ["role", "let"]) != nil {
+            hasLostNames = true
+        }
+    }
+
+    /// True where the next rule begins, though something is missing before it.
+    var isAtRule: Bool {
+        isLine(of: Self.policyWords) && following.breaksBefore == 0 && following.kind == .name
+            && !["and", "or", "in", "is", "like"].contains(following.text)
+    }
+
+    /// True at the beginning of a line whose first word is nearly that of a rule.
+    private var isMistypedRule: Bool {
+        guard current.kind == .name, current.breaksBefore > 0, following.kind == .name, current.text.utf8.count > 3,
+            !Self.clauseWords.contains(current.text), !Self.conditionWords.contains(current.text)
+        else { return false }
+        return near(current.text, Self.policyWords).map { Self.policyWords.contains($0) } ?? false
+    }
+
+    private func near(_ word: String, _ words: Set<String>) -> String? {
+        Self.otherWords[word.lowercased()] ?? NearestName.find(word, among: words.sorted())
+    }
+
+    private func advice(_ words: Set<String>) -> String? {
+        near(current.text, words).map { "did you mean `\($0)`?" }
     }
 
     private mutating func item(_ policy: inout PolicySyntax) throws(Skip) {
@@ -27,24 +83,38 @@ extension Parser {
         switch current.kind == .name ? current.text : "" {
         case "let":
             advance()
+            if current.kind != .name { hasLostNames = true }
             let name = try name("a name")
+            policy.broken.append(name)
             try need(symbol: "=", in: "after the name")
-            policy.lets.append((name, try value()))
+            let value = try value()
+            try ends("let")
+            policy.lets.append((name, value))
+            policy.broken.removeLast()
         case "role":
             advance()
+            if current.kind != .name || (current.text == "is" && !following.isName("is")) {
+                hasLostNames = true
+                throw skip("a role's name")
+            }
             let name = try name("a role's name")
+            policy.broken.append(name)
             try need(word: "is", in: "between a role's name and its condition")
             let condition = try expression()
-            policy.roles.append((name, condition, start.union(lastRange)))
+            let range = start.union(lastRange)
+            try ends("role")
+            policy.roles.append((name, condition, range))
+            policy.broken.removeLast()
         case "permit", "forbid": policy.rules.append(try rule())
         case "require": policy.rules.append(try requirement())
-        case "offer", "on":
-            sink.report(
-                .notAvailable, "`\(current.text)` rules are not available in this version", at: start,
-                help: "remove the rule; permits, forbids and requires decide")
-            advance()
-            throw Skip()
-        default: throw skip("a rule", help: "one of: let, role, permit, forbid, require")
+        case "offer": policy.offers.append(try offer())
+        case "on": policy.obligations.append(try obligation())
+        default:
+            noteLostName()
+            var help = advice(Self.policyWords) ?? "one of: let, role, permit, forbid, require, offer, on"
+            if following.isName("is") { help = "write `role \(current.text) is …`" }
+            if following.isSymbol("=") { help = "write `let \(current.text) = …`" }
+            throw skip("a rule", help: help, isHere: true)
         }
     }
 
@@ -74,60 +144,141 @@ extension Parser {
         return rule
     }
 
+    /// `offer role approver for at most 4h to user in group "Finance" requires mfa`
+    private mutating func offer() throws(Skip) -> OfferSyntax {
+        let start = current.range
+        advance()
+        try need(word: "role", in: "after `offer`")
+        let role = try name("a role's name")
+        try need(word: "for", in: "before the longest time of an offer")
+        try need(word: "at", in: "before the longest time of an offer")
+        try need(word: "most", in: "before the longest time of an offer")
+        let atMost = try duration("the longest time the role is granted for")
+        var rule = RuleSyntax(kind: .permit, range: start)
+        try clauses(&rule)
+        rule.range = start.union(lastRange)
+        try ends("offer")
+        return OfferSyntax(role: role, atMost: atMost, rule: rule)
+    }
+
+    /// `on permit approve on payrun when … then notify "audit" "…", terminate sessions`
+    private mutating func obligation() throws(Skip) -> ObligationSyntax {
+        let start = current.range
+        advance()
+        let occasions: [String: CheckedObligation.Occasion] = ["permit": .permit, "deny": .deny, "step_up": .stepUp]
+        guard current.kind == .name, let occasion = occasions[current.text] else {
+            throw skip("an answer after `on`", help: "one of: permit, deny, step_up")
+        }
+        advance()
+        var rule = RuleSyntax(kind: .permit, range: start)
+        try scope(&rule)
+        try clauses(&rule, until: "then")
+        if let demand = rule.demand {
+            sink.report(
+                .badDemand, "a duty cannot require anything", at: demand.range,
+                help: "write a `require … for …` rule instead")
+        }
+        try need(word: "then", in: "before what is to be done")
+        var duties = [try duty()]
+        while take(symbol: ",") { duties.append(try duty()) }
+        rule.range = start.union(lastRange)
+        try ends("rule")
+        return ObligationSyntax(occasion: occasion, rule: rule, duties: duties)
+    }
+
+    private mutating func duty() throws(Skip) -> DutySyntax {
+        if take(word: "notify") {
+            let to = try text("whom to notify, in quotes")
+            let body = try text("what to say, in quotes")
+            return .notify(to: to, body: body, topic: take(word: "topic") ? try text("a topic in quotes") : nil)
+        }
+        if take(word: "terminate") {
+            try need(word: "sessions", in: "after `terminate`")
+            return .terminateSessions
+        }
+        if take(word: "custom") { return .custom(try fields()) }
+        throw skip("a duty", help: "one of: notify \"whom\" \"text\", terminate sessions, custom { … }")
+    }
+
     private mutating func scope(_ rule: inout RuleSyntax) throws(Skip) {
+        if current.isName("on"), !following.isName("on") {
+            throw skip("an action, or `any`", help: "write `any on …` for all actions")
+        }
+        if isAtRule { throw skip("an action, or `any`") }
         rule.actions = take(word: "any") ? nil : try names("an action, or `any`")
-        try need(word: "on", in: "between actions and entity types")
+        try need(
+            word: "on", in: "between actions and entity types",
+            help: current.kind == .name && current.breaksBefore == 0 ? "write `on \(current.text)`" : nil)
+        let isClause =
+            current.kind == .name && Self.clauseWords.contains(current.text) && following.breaksBefore == 0
+            && (following.kind == .text || (following.kind == .name && !Self.clauseWords.contains(following.text)))
+        if isAtRule || isClause { throw skip("an entity type, or `any`") }
         rule.types = take(word: "any") ? nil : try names("an entity type, or `any`")
     }
 
-    private mutating func clauses(_ rule: inout RuleSyntax) throws(Skip) {
+    private mutating func clauses(_ rule: inout RuleSyntax, until end: String? = nil) throws(Skip) {
+        var seenTo = false
         while current.kind == .name {
+            if current.text == end { return }
             let range = current.range
             let word = current.text
             switch word {
             case "as":
+                once(rule.label != nil, word)
                 advance()
                 rule.label = try text("the rule's label in quotes")
             case "to":
-                try once(rule.to != nil || rule.subjectType != nil, word)
+                once(rule.to != nil || rule.subjectType != nil || seenTo, word)
+                seenTo = true
                 advance()
                 try subject(&rule)
             case "when":
-                try once(rule.when != nil, word)
+                once(rule.when != nil, word)
                 advance()
                 rule.when = try expression()
             case "unless":
-                try once(rule.unless != nil, word)
+                once(rule.unless != nil, word)
                 advance()
                 rule.unless = try expression()
             case "requires":
-                try once(rule.demand != nil, word)
+                once(rule.demand != nil, word, isRequire: rule.kind == .require)
                 if rule.kind == .forbid {
                     sink.report(
-                        .badDemand, "a forbid cannot require anything", at: range,
+                        .forbidDemand, "a forbid cannot require anything", at: range,
                         help: "write a `require … for …` rule instead")
                 }
                 advance()
                 rule.demand = try demand()
             case "because":
-                try once(rule.reason != nil, word)
+                once(rule.reason != nil, word)
                 advance()
                 rule.reason = try text("the reason in quotes").text
-            default: return
+            default: return try ends("rule")
             }
         }
+        try ends("rule")
     }
 
-    private mutating func once(_ isThere: Bool, _ word: String) throws(Skip) {
+    private mutating func once(_ isThere: Bool, _ word: String, isRequire: Bool = false) {
         guard isThere else { return }
-        sink.report(
-            .expected, "a second `\(word)` in one rule", at: current.range,
-            help: word == "because" ? "join the texts" : "join the conditions with `and`")
-        throw Skip()
+        let help =
+            switch word {
+            case "as": "keep one label"
+            case "to": "join the conditions with `or`, or write a rule for each"
+            case "when", "unless": "join the conditions with `and` or `or`"
+            case "requires" where isRequire: "say it all between `require` and `for`"
+            case "requires": "say it all at once: `mfa within 15m using hwk`"
+            default: "join the texts"
+            }
+        sink.report(.repeatedClause, "a second `\(word)` in one rule", at: current.range, help: help)
     }
 
     private mutating func subject(_ rule: inout RuleSyntax) throws(Skip) {
         if take(word: "any") { return }
+        if current.isName("group") || current.kind == .text {
+            let group = current.kind == .text ? current.text : following.text
+            throw skip("a subject type or a condition", help: "write `user in group \"\(group)\"`", isHere: true)
+        }
         let isTypeAlone =
             current.kind == .name && !following.isSymbol(".")
             && !["in", "not", "has", "role", "true", "false"]
@@ -211,7 +362,10 @@ extension Parser {
             return .compare(left, comparison, right, start.union(right.range))
         }
         if current.isSymbol("=") {
-            throw skip("`==`", help: "`=` declares; compare with `==`")
+            sink.report(.foreignOperator, "`=` does not compare", at: current.range, help: "write `==`")
+            advance()
+            let right = try value()
+            return .compare(left, .equal, right, start.union(right.range))
         }
         return try relation(left, start)
     }
@@ -224,6 +378,11 @@ extension Parser {
                 advance()
                 let group = try text("the group's name in quotes")
                 return .inGroup(left, group, negated: negated, start.union(group.range))
+            }
+            if current.kind == .name, following.kind == .text {
+                let type = try name("a type of container")
+                let id = try text("the container's id in quotes")
+                return .inContainer(left, type: type, id: id, negated: negated, start.union(id.range))
             }
             let right = try value()
             return .isIn(left, right, negated: negated, start.union(right.range))
@@ -254,30 +413,76 @@ extension Parser {
         let start = current.range
         advance()
         var test = TestSyntax(name: try text("the test's name in quotes"), range: start)
-        try need(symbol: "{", in: "before the test's steps")
-        while !current.isSymbol("}"), current.kind != .end {
-            if take(word: "given") {
-                try given(&test)
-            } else if take(word: "ask") {
-                test.question = try question()
-            } else if take(word: "expect") {
-                let word = try name("permit, deny, step_up or error")
-                var demand: DemandSyntax?
-                if word.text == "step_up", current.kind == .name, !["given", "ask", "expect"].contains(current.text) {
-                    demand = try self.demand()
-                }
-                test.expectation = (word, demand)
-            } else {
-                throw skip("`given`, `ask` or `expect`")
-            }
+        let opening = current.range
+        let skippedBefore = skipped
+        try open("before the test's steps", for: Self.stepWords)
+        block(from: { $0.isLine(of: Self.stepWords) }) { (parser) throws(Skip) in
+            try parser.step(&test)
         }
-        try need(symbol: "}", in: "at the end of the test")
+        close(opening, "test \"\(test.name.text)\"")
+        test.isBroken = skipped > skippedBefore
         test.range = start.union(lastRange)
         return test
     }
 
+    private static let stepWords: Set<String> = ["given", "ask", "expect"]
+
+    /// True where a step begins, even inside values whose brace is missing.
+    private var isAtStep: Bool {
+        guard isLine(of: Self.stepWords), following.kind == .name, following.breaksBefore == 0 else { return false }
+        let third = tokens[min(position + 2, tokens.count - 1)]
+        switch current.text {
+        case "given": return third.isSymbol("{") || following.text == "now"
+        case "ask": return third.isName("on")
+        default: return ["permit", "deny", "step_up", "error"].contains(following.text)
+        }
+    }
+
+    private mutating func step(_ test: inout TestSyntax) throws(Skip) {
+        let before = test
+        try stepContent(&test)
+        if current.isSymbol("}") || current.kind == .end || current.breaksBefore > 0 { return }
+        if current.kind == .name, Self.stepWords.contains(current.text) { return }
+        let word = test.expectation?.word
+        test = before
+        if let word, before.expectation == nil, !["permit", "deny", "step_up", "error"].contains(word.text) {
+            sink.report(
+                .unknownOutcome, "`\(word.text)` is no outcome", at: word.range,
+                help: "a demand follows its outcome: `expect step_up \(word.text) …`")
+            throw Skip()
+        }
+        throw skip("the end of this step")
+    }
+
+    private mutating func stepContent(_ test: inout TestSyntax) throws(Skip) {
+        let range = current.range
+        if take(word: "given") {
+            try given(&test)
+        } else if take(word: "ask") {
+            if test.question != nil { repeated("ask", range, "write another test for another question") }
+            test.question = try question()
+        } else if take(word: "expect") {
+            if test.expectation != nil { repeated("expect", range, "a question has one answer") }
+            let word = try name("permit, deny, step_up or error")
+            var demand: DemandSyntax?
+            if word.text == "step_up", current.kind == .name, !Self.stepWords.contains(current.text) {
+                demand = try self.demand()
+            }
+            test.expectation = (word, demand)
+        } else {
+            throw skip("`given`, `ask` or `expect`", help: advice(Self.stepWords), isHere: true)
+        }
+    }
+
+    private mutating func repeated(_ word: String, _ range: SourceRange, _ help: String) {
+        sink.report(.repeatedStep, "a second `\(word)` in one test", at: range, help: help)
+    }
+
     private mutating func given(_ test: inout TestSyntax) throws(Skip) {
         let what = try name("a subject type, session, device, context or now")
+        if what.text == "now" ? test.now != nil : test.given.contains(where: { $0.what.text == what.text }) {
+            repeated("given \(what.text)", what.range, "say it once, with all its values")
+        }
         if what.text == "now" {
             guard case .instant(let value) = current.kind else {
                 throw skip("an instant", help: "write it as 2026-01-05T09:00:00Z")
@@ -293,30 +498,50 @@ extension Parser {
         let action = try name("an action")
         let start = action.range
         try need(word: "on", in: "between action and entity type")
+        if isAtStep { throw skip("an entity type") }
         let type = try name("an entity type")
         var id: String?
         if current.kind == .text { id = try text("the resource's id").text }
-        let fields = current.isSymbol("{") ? try fields() : []
+        var containers: [(type: Name, id: Name)] = []
+        while take(word: "in") {
+            let container = try name("a type of container")
+            containers.append((container, try text("the container's id in quotes")))
+        }
+        let isWord = current.kind == .name && current.breaksBefore == 0
+        let hasFields = current.isSymbol("{") || (isWord && !["with", "given", "expect", "in"].contains(current.text))
+        let fields = hasFields ? try fields() : []
         var actionFields: [FieldSyntax] = []
         if take(word: "with") {
             try need(word: "action", in: "after `with`")
             actionFields = try self.fields()
         }
         return QuestionSyntax(
-            action: action, type: type, id: id, fields: fields, actionFields: actionFields,
+            action: action, type: type, id: id, containers: containers, fields: fields, actionFields: actionFields,
             range: start.union(lastRange))
     }
 
     private mutating func fields() throws(Skip) -> [FieldSyntax] {
-        try need(symbol: "{", in: "before values")
+        let opening = current.range
+        let skippedBefore = skipped
+        try open("before values", for: current.breaksBefore == 0 ? [current.text] : [])
         var fields: [FieldSyntax] = []
-        while !current.isSymbol("}"), current.kind != .end {
-            let name = try name("the name of a value")
-            _ = take(symbol: ":")
-            fields.append(FieldSyntax(name: name, value: try value()))
-            _ = take(symbol: ",")
+        block(from: { $0.current.kind == .name && $0.current.breaksBefore > 0 }, until: { $0.isAtStep }) {
+            (parser) throws(Skip) in
+            let name = try parser.name("the name of a value")
+            if parser.current.isSymbol("=") || parser.current.isSymbol("==") {
+                parser.sink.report(
+                    .foreignOperator, "a value follows its name without `\(parser.current.text)`",
+                    at: parser.current.range, help: "write `\(name.text): …` or `\(name.text) …`")
+                parser.advance()
+            } else {
+                _ = parser.take(symbol: ":")
+            }
+            fields.append(FieldSyntax(name: name, value: try parser.value()))
+            _ = parser.take(symbol: ",")
         }
-        try need(symbol: "}", in: "at the end of the values")
+        close(opening, "this block of values")
+        // Values that could not be read make the step another one than was meant.
+        if skipped > skippedBefore { throw Skip() }
         return fields
     }
 }

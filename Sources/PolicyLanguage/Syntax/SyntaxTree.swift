@@ -11,6 +11,10 @@ struct FileSyntax {
     var catalogs: [CatalogSyntax] = []
     var policies: [PolicySyntax] = []
     var tests: [TestSyntax] = []
+    /// A catalog stands here, but could not be read.
+    var hasBrokenCatalog = false
+    /// A role or a let stands here whose name could not be read.
+    var hasLostNames = false
 }
 
 // MARK: Catalog
@@ -25,12 +29,15 @@ struct CatalogSyntax {
     var signals: [(owner: Name, attribute: AttributeSyntax)] = []
     var actions: [ActionSyntax] = []
     var context: [AttributeSyntax] = []
+    /// A declaration could not be read, so that names may be missing.
+    var isBroken = false
     var range: SourceRange
 }
 
 struct EntitySyntax {
     var name: Name
     var isSubject: Bool
+    var containers: [Name]
     var attributes: [AttributeSyntax]
     var documentation: String?
     var range: SourceRange
@@ -68,6 +75,30 @@ struct PolicySyntax {
     var lets: [(name: Name, value: ValueSyntax)] = []
     var roles: [(name: Name, condition: ExpressionSyntax, range: SourceRange)] = []
     var rules: [RuleSyntax] = []
+    /// Roles and lets whose text could not be read: using them is no second mistake.
+    var broken: [Name] = []
+    var offers: [OfferSyntax] = []
+    var obligations: [ObligationSyntax] = []
+}
+
+struct OfferSyntax {
+    var role: Name
+    var atMost: Int64
+    /// Clauses; its actions and types are not used.
+    var rule: RuleSyntax
+}
+
+struct ObligationSyntax {
+    var occasion: CheckedObligation.Occasion
+    /// Scope and clauses.
+    var rule: RuleSyntax
+    var duties: [DutySyntax]
+}
+
+enum DutySyntax {
+    case notify(to: Name, body: Name, topic: Name?)
+    case terminateSessions
+    case custom([FieldSyntax])
 }
 
 struct RuleSyntax {
@@ -100,6 +131,7 @@ indirect enum ExpressionSyntax {
     case compare(ValueSyntax, Comparison, ValueSyntax, SourceRange)
     case isIn(ValueSyntax, ValueSyntax, negated: Bool, SourceRange)
     case inGroup(ValueSyntax, Name, negated: Bool, SourceRange)
+    case inContainer(ValueSyntax, type: Name, id: Name, negated: Bool, SourceRange)
     case contains(ValueSyntax, ValueSyntax, SourceRange)
     case intersects(ValueSyntax, ValueSyntax, SourceRange)
     case subset(ValueSyntax, ValueSyntax, SourceRange)
@@ -113,7 +145,8 @@ indirect enum ExpressionSyntax {
         case .any(let parts), .all(let parts):
             parts.dropFirst().reduce(parts.first?.range ?? .none) { $0.union($1.range) }
         case .not(_, let range), .compare(_, _, _, let range), .isIn(_, _, _, let range), .inGroup(_, _, _, let range),
-            .contains(_, _, let range), .intersects(_, _, let range), .subset(_, _, let range), .like(_, _, let range),
+            .inContainer(_, _, _, _, let range), .contains(_, _, let range), .intersects(_, _, let range),
+            .subset(_, _, let range), .like(_, _, let range),
             .has(_, let range):
             range
         case .role(let name): name.range
@@ -140,6 +173,8 @@ struct ValueSyntax {
         /// `user.level ?? 0`
         case fallback([Name], ValueSyntax)
         case count([Name])
+        /// `now - 30d`, `resource.due + 2h`
+        case sum(ValueSyntax, ValueSyntax, subtract: Bool)
     }
 
     var form: Form
@@ -154,6 +189,8 @@ struct TestSyntax {
     var now: Int64?
     var question: QuestionSyntax?
     var expectation: (word: Name, demand: DemandSyntax?)?
+    /// A step could not be read.
+    var isBroken = false
     var range: SourceRange
 }
 
@@ -166,6 +203,7 @@ struct QuestionSyntax {
     var action: Name
     var type: Name
     var id: String?
+    var containers: [(type: Name, id: Name)]
     var fields: [FieldSyntax]
     var actionFields: [FieldSyntax]
     var range: SourceRange
