@@ -57,6 +57,7 @@ test: prepare ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
+	bash Tests/BlackBox/policies.sh .build/debug
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	$(SWIFT) test --skip-build
 

@@ -49,7 +49,7 @@ private struct Formatter {
 
     private static let clauses: Set<String> = [
         "to", "when", "unless", "requires", "because", "as", "for", "and", "or", "from", "doc", "use", "expires",
-        "within", "using", "with", "unreachable",
+        "within", "using", "with", "unreachable", "then",
     ]
 
     private mutating func separate(_ previous: Token, _ token: Token, next: Token?) {
