@@ -77,7 +77,21 @@ struct MistakeTests {
     }
 
     /// Codes that no golden file shows, with the reason.
-    static let unshown: [DiagnosticCode: String] = [:]
+    static let unshown: [DiagnosticCode: String] = [
+        .tooManyMistakes: "two hundred messages are no reading; `tooMany` below looks at it"
+    ]
+
+    @Test("after very many mistakes the rest is not told, and that is said")
+    func tooMany() throws {
+        let rules = (0..<300).map { "  permit reed on payrun as \"\($0)\"\n" }.joined()
+        let catalog = try String(contentsOf: Mistake.root.appending(path: "catalog.stile"), encoding: .utf8)
+        let result = checkPolicies([
+            SourceFile(name: "catalog.stile", text: catalog),
+            SourceFile(name: "many.stile", text: "policy \"P\" {\n\(rules)}\n"),
+        ])
+        #expect(result.diagnostics.count == LanguageLimits.maxDiagnostics + 1)
+        #expect(result.diagnostics.last?.code == .tooManyMistakes)
+    }
 
     @Test("every code is shown by a golden file, or it is said why not")
     func everyCode() throws {

@@ -25,7 +25,7 @@ struct CatalogChecker {
         "date": "datetime", "time": "datetime", "timestamp": "datetime", "instant": "datetime", "ip": "ipaddr",
         "address": "ipaddr", "inet": "ipaddr", "list": "set of …", "array": "set of …",
     ]
-    private static let reserved: Set<String> = [
+    static let reserved: Set<String> = [
         "resource", "action", "context", "subject", "group", "now", "any", "true", "false", "and", "or", "not", "in",
         "has", "role", "count", "bool", "int", "decimal", "string", "datetime", "duration", "ipaddr", "enum", "set",
     ]
@@ -40,7 +40,7 @@ struct CatalogChecker {
         for (index, name) in Self.builtIn.enumerated() { entityNames[name] = index }
         var declared: [(index: Int, syntax: EntitySyntax)] = []
         var seen = Set<String>()
-        for entity in syntax.entities {
+        for entity in syntax.entities where !sink.isFull {
             guard !Self.reserved.contains(entity.name.text) else {
                 sink.report(
                     .reservedName, "`\(entity.name.text)` is a word of the language", at: entity.name.range,
@@ -54,14 +54,25 @@ struct CatalogChecker {
                 continue
             }
             if let index = entityNames[entity.name.text] {
+                if entity.isSubject, !entities[index].isSubject {
+                    sink.report(
+                        .reservedName, "a \(entity.name.text) belongs to a question, it asks none",
+                        at: entity.name.range,
+                        help: "write `entity \(entity.name.text)`, or choose another name for the subject")
+                }
                 declared.append((index, entity))
+            } else if entities.count == LanguageLimits.maxTypes {
+                sink.report(
+                    .tooLarge, "more than \(LanguageLimits.maxTypes) entity types", at: entity.name.range,
+                    help: "split the application's catalog")
+                break
             } else {
                 entityNames[entity.name.text] = entities.count
                 declared.append((entities.count, entity))
                 entities.append(EntityType(name: entity.name.text, attributes: [], isSubject: entity.isSubject))
             }
         }
-        for (index, entity) in declared {
+        for (index, entity) in declared where !sink.isFull {
             entities[index].documentation = entity.documentation
             entities[index].range = entity.range
             entities[index].containers = containers(of: entity)
@@ -83,7 +94,13 @@ struct CatalogChecker {
             guard let index = entityNames[name.text] else {
                 sink.report(
                     .unknownEntity, "no entity type `\(name.text)`", at: name.range,
-                    help: suggestion(name.text, entityNames.keys))
+                    help: sink.suggestion(name.text, entityNames.keys))
+                continue
+            }
+            if index <= Catalog.device {
+                sink.report(
+                    .badContainer, "nothing lies in a \(name.text)", at: name.range,
+                    help: "name an entity type of your own, such as a folder or a project")
                 continue
             }
             if !types.insert(index).inserted {
@@ -104,7 +121,13 @@ struct CatalogChecker {
     private mutating func attributes(_ list: [AttributeSyntax], _ owner: Owner) -> [Attribute] {
         var seen = Set<String>()
         var attributes: [Attribute] = []
-        for syntax in list {
+        for syntax in list where !sink.isFull {
+            if attributes.count == LanguageLimits.maxAttributes {
+                sink.report(
+                    .tooLarge, "more than \(LanguageLimits.maxAttributes) attributes", at: syntax.range,
+                    help: "split the entity type")
+                break
+            }
             guard seen.insert(syntax.name.text).inserted else {
                 sink.report(
                     .duplicateName, "attribute `\(syntax.name.text)` is declared twice", at: syntax.name.range,
@@ -112,11 +135,6 @@ struct CatalogChecker {
                 continue
             }
             if let attribute = attribute(syntax, owner) { attributes.append(attribute) }
-        }
-        if attributes.count > LanguageLimits.maxAttributes, let first = list.first {
-            sink.report(
-                .tooLarge, "\(attributes.count) attributes, above \(LanguageLimits.maxAttributes)", at: first.range,
-                help: "split the entity type")
         }
         return attributes
     }
@@ -166,11 +184,11 @@ struct CatalogChecker {
     }
 
     private mutating func addSignals(_ syntax: CatalogSyntax, _ entities: inout [EntityType]) {
-        for (owner, attribute) in syntax.signals {
+        for (owner, attribute) in syntax.signals where !sink.isFull {
             guard let index = entityNames[owner.text] else {
                 sink.report(
                     .unknownEntity, "no entity type `\(owner.text)`", at: owner.range,
-                    help: suggestion(owner.text, entityNames.keys))
+                    help: sink.suggestion(owner.text, entityNames.keys))
                 continue
             }
             if attribute.sources.isEmpty {
@@ -183,6 +201,12 @@ struct CatalogChecker {
                 sink.report(
                     .duplicateName, "`\(owner.text).\(attribute.name.text)` is declared twice",
                     at: attribute.name.range, help: "remove one, or rename it")
+                continue
+            }
+            if entities[index].attributes.count == LanguageLimits.maxAttributes {
+                sink.report(
+                    .tooLarge, "more than \(LanguageLimits.maxAttributes) attributes and signals", at: attribute.range,
+                    help: "split the entity type")
                 continue
             }
             if let checked = self.attribute(attribute, Owner(entity: index, isSubject: entities[index].isSubject)) {
@@ -247,10 +271,20 @@ struct CatalogChecker {
     }
 
     private mutating func issuers(_ syntax: CatalogSyntax, _ levels: [String: Int]) -> [IssuerTable] {
-        syntax.issuers.map { issuer, table in
+        var seen = Set<String>()
+        return syntax.issuers.map { issuer, table in
+            if !seen.insert(issuer.text).inserted {
+                sink.report(
+                    .duplicateName, "issuer \"\(issuer.text)\" is declared twice", at: issuer.range,
+                    help: "join the two tables")
+            }
             var mapped: [String: Int] = [:]
             for (acr, level) in table {
-                if let index = levels[level.text] {
+                if mapped[acr.text] != nil {
+                    sink.report(
+                        .duplicateName, "acr \"\(acr.text)\" stands twice", at: acr.range,
+                        help: "keep the level that the issuer means by it")
+                } else if let index = levels[level.text] {
                     mapped[acr.text] = index
                 } else {
                     unknownLevel(level, levels.keys)
@@ -262,22 +296,24 @@ struct CatalogChecker {
 
     private mutating func unknownLevel(_ level: Name, _ known: some Sequence<String>) {
         sink.report(
-            .unknownLevel, "no assurance level `\(level.text)`", at: level.range, help: suggestion(level.text, known))
+            .unknownLevel, "no assurance level `\(level.text)`", at: level.range,
+            help: sink.suggestion(level.text, known))
     }
 
     private mutating func actions(_ syntax: CatalogSyntax, _ entities: [EntityType]) -> [Action] {
         var actions: [Action] = []
         var indices: [String: Int] = [:]
-        for declaration in syntax.actions {
-            var types: [Int] = []
+        var typesOf: [Set<Int>] = []
+        for declaration in syntax.actions where !sink.isFull {
+            var types = Set<Int>()
             for type in declaration.types {
                 guard let index = entityNames[type.text] else {
                     sink.report(
                         .unknownEntity, "no entity type `\(type.text)`", at: type.range,
-                        help: suggestion(type.text, entityNames.keys))
+                        help: sink.suggestion(type.text, entityNames.keys))
                     continue
                 }
-                types.append(index)
+                types.insert(index)
             }
             let properties = attributes(declaration.attributes, Owner(entity: nil, isSubject: false))
             for name in declaration.names {
@@ -290,16 +326,24 @@ struct CatalogChecker {
                             at: name.range, help: "an action has the same properties on every type")
                         continue
                     }
-                    actions[index].resourceTypes = Array(Set(actions[index].resourceTypes + types)).sorted()
+                    typesOf[index].formUnion(types)
+                    actions[index].documentation = actions[index].documentation ?? declaration.documentation
+                } else if actions.count == LanguageLimits.maxActions {
+                    sink.report(
+                        .tooLarge, "more than \(LanguageLimits.maxActions) actions", at: name.range,
+                        help: "let actions share a name: they are told apart by the type of resource")
+                    break
                 } else {
                     indices[name.text] = actions.count
+                    typesOf.append(types)
                     actions.append(
                         Action(
-                            name: name.text, resourceTypes: Array(Set(types)).sorted(), attributes: properties,
-                            range: name.range))
+                            name: name.text, resourceTypes: [], attributes: properties,
+                            documentation: declaration.documentation, range: name.range))
                 }
             }
         }
+        for index in actions.indices { actions[index].resourceTypes = typesOf[index].sorted() }
         return actions
     }
 
@@ -320,7 +364,7 @@ struct CatalogChecker {
             if let entity = entityNames[name.text] { return .reference(entity: entity) }
             let near =
                 Self.otherTypes[name.text.lowercased()]
-                ?? NearestName.find(name.text, among: (Array(simple.keys) + Array(entityNames.keys)).sorted())
+                ?? sink.near(name.text, among: Array(simple.keys) + Array(entityNames.keys))
             if near == nil, isBroken { return nil }
             sink.report(
                 .unknownType, "no type `\(name.text)`", at: name.range,
@@ -330,9 +374,21 @@ struct CatalogChecker {
             return nil
         case .enumeration(let cases, let ordered):
             var seen = Set<String>()
-            for name in cases where !seen.insert(name.text).inserted {
+            for name in cases {
+                if ["true", "false"].contains(name.text) {
+                    sink.report(
+                        .reservedName, "`\(name.text)` is a truth value, not a case", at: name.range,
+                        help: "choose another name for the case, or the type bool")
+                } else if !seen.insert(name.text).inserted {
+                    sink.report(
+                        .duplicateName, "case `\(name.text)` stands twice", at: name.range, help: "remove one of them")
+                }
+            }
+            if cases.count > LanguageLimits.maxCases {
                 sink.report(
-                    .duplicateName, "case `\(name.text)` stands twice", at: name.range, help: "remove one of them")
+                    .tooLarge, "an enum of more than \(LanguageLimits.maxCases) cases",
+                    at: cases[LanguageLimits.maxCases].range, help: "let it be a string")
+                return nil
             }
             return .enumeration(EnumerationType(cases: cases.map(\.text), ordered: ordered))
         case .range(let low, let high, _): return .integer(range: low...high)
@@ -356,13 +412,6 @@ struct CatalogChecker {
         }
         return value.advice(for: type, entityName)
     }
-}
-
-/// "did you mean", or the list when it is short.
-func suggestion(_ name: String, _ known: some Sequence<String>) -> String? {
-    if let near = NearestName.find(name, among: known) { return "did you mean `\(near)`?" }
-    let all = Array(known)
-    return all.isEmpty || all.count > 12 ? nil : "known: \(all.sorted().joined(separator: ", "))"
 }
 
 extension ValueType {
@@ -394,7 +443,8 @@ extension ValueSyntax {
             if let near = NearestName.find(text, among: cases.cases) { return "write `\(near)`, without quotes" }
             return "write one of: \(cases.cases.joined(separator: ", ")), without quotes"
         case (.enumeration(let cases), .path(let path)) where path.count == 1:
-            return suggestion(path[0].text, cases.cases) ?? "write a case of the enum"
+            return NearestName.find(path[0].text, among: cases.cases).map { "did you mean `\($0)`?" }
+                ?? "write one of: \(cases.cases.joined(separator: ", "))"
         case (.enumeration(let cases), _): return "write one of: \(cases.cases.joined(separator: ", "))"
         case (.integer, .text(let text)), (.decimal, .text(let text)):
             return Int64(text) == nil ? "write a number" : "write \(text), without quotes"
@@ -402,6 +452,7 @@ extension ValueSyntax {
         case (.decimal, _): return "write a number with at most six digits after the point"
         case (.duration, .integer(let value)): return "say the unit, as in \(value)m, \(value)h or \(value)d"
         case (.duration, _): return "write a duration such as 15m or 7d"
+        case (.datetime, .duration): return "for how long ago it was, write `now - … > 30d`"
         case (.datetime, _): return "write an instant such as 2026-01-05T09:00:00Z"
         case (.address, .text(let text)) where IPAddress(text) != nil: return "write \(text), without quotes"
         case (.address, _): return "write an address such as 192.0.2.7"

@@ -60,6 +60,13 @@ private func parseAll(_ files: [SourceFile], _ sink: inout DiagnosticSink) -> [F
         sink.report(.tooLarge, "\(files.count) files, above \(LanguageLimits.maxFiles)", at: .none, help: "join some")
         return nil
     }
+    let bytes = files.reduce(0) { $0 + $1.text.utf8.count }
+    guard bytes <= LanguageLimits.maxTotalBytes else {
+        sink.report(
+            .tooLarge, "\(bytes) bytes in all files, above \(LanguageLimits.maxTotalBytes)", at: .none,
+            help: "drop what is not used")
+        return nil
+    }
     return files.enumerated().map { Parser.parse($1, index: $0, &sink) }
 }
 

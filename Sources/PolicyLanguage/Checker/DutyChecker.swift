@@ -29,7 +29,10 @@ extension PolicyChecker {
     mutating func obligation(
         _ syntax: ObligationSyntax, policy: String, number: Int, lets: [String: LetSource]
     ) -> CheckedObligation? {
-        guard let scope = ruleScope(syntax.rule, lets: lets), let (condition, _) = conditions(syntax.rule, scope) else {
+        let places = syntax.duties.flatMap { $0.texts.flatMap { Self.places(of: $0) } }
+        guard let scope = ruleScope(syntax.rule, lets: lets, alsoNaming: places),
+            let (condition, _) = conditions(syntax.rule, scope)
+        else {
             return nil
         }
         var duties: [Duty] = []
@@ -93,27 +96,43 @@ extension PolicyChecker {
     private mutating func template(_ text: Name, _ scope: ExpressionScope) -> MessageTemplate? {
         var parts: [MessageTemplate.Part] = []
         var literal = ""
-        var rest = text.text[...]
+        var rest = text.text.unicodeScalars[...]
+        func range(to end: String.Index) -> SourceRange {
+            let utf8 = text.text.utf8
+            let start = utf8.distance(from: utf8.startIndex, to: rest.startIndex) - 1
+            return text.range.part(start..<utf8.distance(from: utf8.startIndex, to: end), of: text.text)
+        }
         while let character = rest.first {
             rest = rest.dropFirst()
             if character == "{" || character == "}", rest.first == character {
-                literal.append(character)
+                literal.unicodeScalars.append(character)
                 rest = rest.dropFirst()
             } else if character == "{" {
-                guard let end = rest.firstIndex(of: "}") else { return badTemplate("`{` is not closed", text.range) }
-                guard let part = place(String(rest[..<end]), text.range, scope) else { return nil }
+                guard let end = rest.firstIndex(of: "}") else {
+                    return badTemplate("`{` is not closed", range(to: rest.endIndex))
+                }
+                let place = range(to: rest.index(after: end))
+                guard let part = self.place(String(rest[..<end]), place, scope) else { return nil }
                 if !literal.isEmpty { parts.append(.text(literal)) }
                 literal = ""
                 parts.append(part)
                 rest = rest[rest.index(after: end)...]
             } else if character == "}" {
-                return badTemplate("`}` closes nothing", text.range)
+                return badTemplate("`}` closes nothing", range(to: rest.startIndex))
             } else {
-                literal.append(character)
+                literal.unicodeScalars.append(character)
             }
         }
         if !literal.isEmpty { parts.append(.text(literal)) }
         return MessageTemplate(parts: parts)
+    }
+
+    /// The first names of the places in a template.
+    private static func places(of text: Name) -> [Name] {
+        text.text.split(separator: "{").dropFirst(text.text.hasPrefix("{") ? 0 : 1).map { piece in
+            let word = piece.prefix { $0 == "_" || ($0.isASCII && ($0.isLetter || $0.isNumber)) }
+            return Name(text: String(word), range: text.range)
+        }
     }
 
     private mutating func badTemplate(_ message: String, _ range: SourceRange) -> MessageTemplate? {
@@ -148,6 +167,27 @@ extension PolicyChecker {
             if let index = entities[words[0]], scope.subjectTypes.contains(index) { return .subject }
             _ = badTemplate("`{\(text)}` names no value", range)
             return nil
+        }
+    }
+}
+
+extension DutySyntax {
+    /// Every text that can have places to fill in.
+    fileprivate var texts: [Name] {
+        switch self {
+        case .notify(let to, let body, _): [to, body]
+        case .terminateSessions: []
+        case .custom(let fields): fields.flatMap { $0.value.texts }
+        }
+    }
+}
+
+extension ValueSyntax {
+    fileprivate var texts: [Name] {
+        switch form {
+        case .text(let text): [Name(text: text, range: range)]
+        case .list(let values): values.flatMap(\.texts)
+        default: []
         }
     }
 }

@@ -156,21 +156,37 @@ extension PolicyChecker {
         guard let container = entities[type.text] else {
             sink.report(
                 .unknownEntity, "no entity type `\(type.text)` in catalog \"\(catalog.name)\"", at: type.range,
-                help: suggestion(type.text, entities.keys))
+                help: sink.suggestion(type.text, entities.keys))
             return nil
         }
-        let types = scope.resourceTypes ?? anyTypes(scope)
-        guard types.contains(where: { catalog.containers(above: $0).contains(container) }) else {
-            let name = types.first.map { catalog.entities[$0].name } ?? "document"
+        guard canContain(container, scope) else {
+            let name = anyTypes(scope).first.map { catalog.entities[$0].name } ?? "document"
             sink.report(
                 .badContainer, "nothing here can lie in a `\(type.text)`", at: type.range,
                 help: "declare it in the catalog: `entity \(name) in \(type.text) { … }`")
             return nil
         }
         let reference = ContainerReference(type: container, id: id.text)
-        if let index = containers.firstIndex(of: reference) { return .test(.container(index), range) }
+        if let index = containerIndices[reference] { return .test(.container(index), range) }
+        containerIndices[reference] = containers.count
         containers.append(reference)
         return .test(.container(containers.count - 1), range)
+    }
+
+    /// True when something that the rule is about can lie in a container of this type.
+    private mutating func canContain(_ container: Int, _ scope: ExpressionScope) -> Bool {
+        let key = AttributeKey(
+            scope: .resource, types: scope.resourceTypes, actions: scope.actions, name: catalog.entities[container].name
+        )
+        if let answer = known.isContained[key] { return answer }
+        let answer = anyTypes(scope).contains { type in
+            if known.containersAbove[type] == nil {
+                known.containersAbove[type] = catalog.containers(above: type)
+            }
+            return known.containersAbove[type]?.contains(container) ?? false
+        }
+        known.isContained[key] = answer
+        return answer
     }
 
     // MARK: Comparisons
@@ -242,7 +258,10 @@ extension PolicyChecker {
         if case .path(let path) = right.form {
             if path.count == 1, let source = scope.lets[path[0].text] {
                 usedLets.insert(source.name.range)
-                return membership(left, source.value, range, scope)
+                if case .path = source.value.form {
+                } else {
+                    return membership(left, source.value, range, scope)
+                }
             }
             return contains(right, left, range, scope)
         }
@@ -271,29 +290,40 @@ extension PolicyChecker {
         }
         let values: [ValueSyntax]
         if case .list(let list) = right.form { values = list } else { values = [right] }
-        if typed.type == .address { return networks(typed.operand, values, range) }
+        if typed.type == .address { return networks(typed.operand, values, right.range, range) }
         if !right.isCollection {
             var help = "write [\"a\", \"b\"], 1...5 or group \"Name\""
             if case .text(let text) = right.form {
                 help =
                     typed.operand == .subject
-                    ? "write `in group \"\(text)\"`" : "write `== \"\(text)\"`, or a list in [ ]"
+                    ? "write `in group \"\(text)\"`"
+                    : typed.type == .datetime
+                        ? "a schedule is asked of `now`: `now in \"\(text)\"`"
+                        : "write `== \"\(text)\"`, or a list in [ ]"
             }
             sink.report(
                 .notInCollection, "`in` needs a list, a range, a network, a group or a set", at: right.range, help: help
             )
             return nil
         }
+        // A long list that many rules name through a let is held once.
+        let key = LetKey(place: right.range, type: typed.type)
+        if let constants = known.lists[key] { return .test(.oneOf(typed.operand, constants), range) }
         var constants: [Constant] = []
         var seen = Set<Constant>()
         for value in values {
             guard let constant = constant(value, of: typed.type, scope) else { return nil }
             if seen.insert(constant).inserted { constants.append(constant) }
         }
+        known.lists[key] = constants
         return .test(.oneOf(typed.operand, constants), range)
     }
 
-    private mutating func networks(_ operand: Operand, _ values: [ValueSyntax], _ range: SourceRange) -> Condition? {
+    private mutating func networks(
+        _ operand: Operand, _ values: [ValueSyntax], _ place: SourceRange, _ range: SourceRange
+    ) -> Condition? {
+        let key = LetKey(place: place, type: .address)
+        if let networks = known.networks[key] { return .test(.inNetworks(operand, networks), range) }
         var networks: [IPNetwork] = []
         for value in values {
             switch value.form {
@@ -310,6 +340,7 @@ extension PolicyChecker {
                 return nil
             }
         }
+        known.networks[key] = networks
         return .test(.inNetworks(operand, networks), range)
     }
 
@@ -415,7 +446,13 @@ extension PolicyChecker {
     private mutating func constant(_ value: ValueSyntax, of type: ValueType, _ scope: ExpressionScope) -> Constant? {
         if case .path(let path) = value.form, path.count == 1, let source = scope.lets[path[0].text] {
             usedLets.insert(source.name.range)
-            return constant(source.value, of: type, scope)
+            let key = LetKey(place: source.name.range, type: type)
+            if let constant = known.constants[key] { return constant }
+            // The let was resolved before: what it names is no let again, unless that one could not be read.
+            if case .path(let path) = source.value.form, path.count == 1, scope.lets[path[0].text] != nil { return nil }
+            let constant = constant(source.value, of: type, scope)
+            known.constants[key] = constant
+            return constant
         }
         if case .list(let values) = value.form, case .set(let element) = type {
             var constants: [Constant] = []
@@ -432,7 +469,7 @@ extension PolicyChecker {
         if case .enumeration(let cases) = type, case .path(let path) = value.form, path.count == 1 {
             sink.report(
                 .unknownCase, "`\(path[0].text)` is no case of `\(spelling(type))`", at: value.range,
-                help: suggestion(path[0].text, cases.cases))
+                help: sink.suggestion(path[0].text, cases.cases))
         } else {
             sink.report(
                 .typeMismatch, "`\(spelling(type))` is needed here" + (found(value).map { ", this is \($0)" } ?? ""),
@@ -508,9 +545,9 @@ extension PolicyChecker {
     }
 
     /// What a bare word may have been meant to be: an attribute, a let, a text, a role.
-    private func wordAdvice(_ word: String, expecting type: ValueType?, _ scope: ExpressionScope) -> String {
+    private mutating func wordAdvice(_ word: String, expecting type: ValueType?, _ scope: ExpressionScope) -> String {
         let subject = scope.subjectTypes[0]
-        let resources = scope.isRole ? [] : scope.resourceTypes ?? anyTypes(scope)
+        let resources = scope.isRole ? [] : anyTypes(scope)
         var owners = [(catalog.entities[subject].name, catalog.entities[subject].attributes)]
         owners += resources.prefix(1).map { ("resource", catalog.entities[$0].attributes) }
         owners.append(("context", catalog.context))
@@ -521,7 +558,7 @@ extension PolicyChecker {
         let known =
             ["now", "subject"] + (scope.isRole ? [] : ["resource"]) + scope.lets.keys
             + scope.subjectTypes.map { catalog.entities[$0].name }
-        if let near = NearestName.find(word, among: known.sorted()) { return "did you mean `\(near)`?" }
+        if let near = sink.near(word, among: known) { return "did you mean `\(near)`?" }
         switch type {
         case .string, .reference: return "a text stands in double quotes: \"\(word)\""
         default: return "texts stand in double quotes; attributes are written as in user.department"
@@ -557,9 +594,14 @@ extension PolicyChecker {
             }
             return nil
         }
-        guard let (place, owners) = place(path[0], scope) else { return nil }
+        guard let place = place(path[0], scope) else { return nil }
+        let key = AttributeKey(
+            scope: place,
+            types: place == .subject ? scope.subjectTypes : place == .resource ? scope.resourceTypes : nil,
+            actions: place == .resource || place == .action ? scope.actions : nil, name: path[1].text)
+        if let known = known.attributes[key] { return known }
         var found: [Attribute] = []
-        for owner in owners {
+        for owner in owners(place, scope) {
             guard let attribute = owner.attributes.first(where: { $0.name == path[1].text }) else {
                 reportMissing(path, place, owner)
                 return nil
@@ -576,7 +618,32 @@ extension PolicyChecker {
             sink.report(.unknownAttribute, "nothing here has the attribute `\(path[1].text)`", at: range)
             return nil
         }
-        return (AttributeReference(scope: place, name: path[1].text, type: first.type), found)
+        let reference = AttributeReference(scope: place, name: path[1].text, type: first.type)
+        warnUnfilled(reference, found, range, scope)
+        known.attributes[key] = (reference, found)
+        return (reference, found)
+    }
+
+    /// Warns of an attribute that always has its default, because nothing ever fills it.
+    private mutating func warnUnfilled(
+        _ reference: AttributeReference, _ attributes: [Attribute], _ range: SourceRange, _ scope: ExpressionScope
+    ) {
+        let filling: [AttributeSource.Kind]
+        switch reference.scope {
+        case .subject, .action, .context: return
+        case .session, .device: filling = [.token, .caep, .risc, .application]
+        case .resource:
+            if anyTypes(scope).contains(where: { catalog.entities[$0].isSubject }) { return }
+            filling = [.application, .request]
+        }
+        let isFilled = attributes.contains { $0.sources.contains { filling.contains($0.kind) } }
+        if isFilled || !known.toldUnfilled.insert(reference).inserted { return }
+        let sources = Set(attributes.flatMap(\.sources).map(\.kind)).map(\.rawValue).sorted().joined(separator: ", ")
+        sink.report(
+            .neverFilled,
+            "nothing fills `\(reference.scope).\(reference.name)`: `from \(sources)` brings no values for a "
+                + "\(reference.scope)", at: range,
+            help: "let the catalog say one of: \(filling.map { "from \($0.rawValue)" }.joined(separator: ", "))")
     }
 
     /// A thing with attributes, and what to call it.
@@ -585,31 +652,34 @@ extension PolicyChecker {
         var attributes: [Attribute]
     }
 
-    private mutating func place(_ name: Name, _ scope: ExpressionScope) -> (AttributeScope, [AttributeOwner])? {
+    private func owners(_ place: AttributeScope, _ scope: ExpressionScope) -> [AttributeOwner] {
         func entity(_ index: Int) -> AttributeOwner {
             AttributeOwner(name: catalog.entities[index].name, attributes: catalog.entities[index].attributes)
         }
+        switch place {
+        case .subject: return scope.subjectTypes.map(entity)
+        case .session: return [entity(Catalog.session)]
+        case .device: return [entity(Catalog.device)]
+        case .context: return [AttributeOwner(name: "context", attributes: catalog.context)]
+        case .resource: return anyTypes(scope).map(entity)
+        case .action:
+            return (scope.actions ?? anyActions(scope)).map {
+                AttributeOwner(name: catalog.actions[$0].name, attributes: catalog.actions[$0].attributes)
+            }
+        }
+    }
+
+    private mutating func place(_ name: Name, _ scope: ExpressionScope) -> AttributeScope? {
         switch name.text {
-        case "subject": return (.subject, scope.subjectTypes.map(entity))
-        case "session": return (.session, [entity(Catalog.session)])
-        case "device": return (.device, [entity(Catalog.device)])
-        case "context": return (.context, [AttributeOwner(name: "context", attributes: catalog.context)])
-        case "resource" where !scope.isRole:
-            let types = scope.resourceTypes ?? anyTypes(scope)
-            return (.resource, types.map(entity))
-        case "action" where !scope.isRole:
-            let indices = scope.actions ?? anyActions(scope)
-            return (
-                .action,
-                indices.map {
-                    AttributeOwner(name: catalog.actions[$0].name, attributes: catalog.actions[$0].attributes)
-                }
-            )
+        case "subject": return .subject
+        case "session": return .session
+        case "device": return .device
+        case "context": return .context
+        case "resource" where !scope.isRole: return .resource
+        case "action" where !scope.isRole: return .action
         default: break
         }
-        if let index = entities[name.text], scope.subjectTypes == [index] {
-            return (.subject, [entity(index)])
-        }
+        if let index = entities[name.text], scope.subjectTypes == [index] { return .subject }
         let known =
             ["subject", "session", "device", "context"] + (scope.isRole ? [] : ["resource", "action"])
             + scope.subjectTypes.map { catalog.entities[$0].name }
@@ -620,17 +690,19 @@ extension PolicyChecker {
             return nil
         }
         let isResource =
-            entities[name.text].map { (scope.resourceTypes ?? anyTypes(scope)).contains($0) } ?? false
+            entities[name.text].map { anyTypes(scope).contains($0) } ?? false
         sink.report(
             .unknownName, "`\(name.text)` is not known here", at: name.range,
-            help: isResource && !scope.isRole ? "write `resource.…`" : suggestion(name.text, known))
+            help: isResource && !scope.isRole ? "write `resource.…`" : sink.suggestion(name.text, known))
         return nil
     }
 
-    /// The types an `any` rule can meet: those its actions exist on.
+    /// The types a rule names, or those that `any` can meet: those its actions exist on.
     private func anyTypes(_ scope: ExpressionScope) -> [Int] {
-        let actions = scope.actions ?? Array(catalog.actions.indices)
-        return Array(Set(actions.flatMap { catalog.actions[$0].resourceTypes })).sorted()
+        if let types = scope.resourceTypes { return types }
+        guard let actions = scope.actions else { return allResourceTypes }
+        if actions.count == 1 { return catalog.actions[actions[0]].resourceTypes }
+        return Set(actions.flatMap { catalog.actions[$0].resourceTypes }).sorted()
     }
 
     private func anyActions(_ scope: ExpressionScope) -> [Int] {
@@ -651,7 +723,7 @@ extension PolicyChecker {
         }
         sink.report(
             .unknownAttribute, "`\(owner.name)` has no attribute `\(path[1].text)`", at: path[1].range,
-            help: suggestion(path[1].text, owner.attributes.map(\.name)) ?? "declare it in the catalog")
+            help: sink.suggestion(path[1].text, owner.attributes.map(\.name)) ?? "declare it in the catalog")
     }
 }
 

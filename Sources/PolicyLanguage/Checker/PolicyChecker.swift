@@ -7,6 +7,9 @@ struct PolicyChecker {
     /// Index tables, so that no look-up walks the catalog.
     let entities: [String: Int]
     let actions: [String: Int]
+    let allSubjectTypes: [Int]
+    /// Types that any action exists on.
+    let allResourceTypes: [Int]
     var roleSyntax: [String: RoleSource] = [:]
     var roleIndices: [String: Int] = [:]
     var roles: [CheckedRole] = []
@@ -14,7 +17,11 @@ struct PolicyChecker {
     var groups: [String] = []
     var groupIndices: [String: Int] = [:]
     var containers: [ContainerReference] = []
+    var containerIndices: [ContainerReference: Int] = [:]
     var schedules: [Schedule] = []
+    var scheduleIndices: [String: Int] = [:]
+    /// What was looked up before, so that text of many like conditions takes time by its length alone.
+    var known = Memo()
     var usedLets = Set<SourceRange>()
     private var resolving: [String] = []
     private var failedRoles = Set<String>()
@@ -22,6 +29,33 @@ struct PolicyChecker {
     var failedLets = Set<String>()
     /// Optional attributes of the rule at hand that were told to be read without asking: one `has` mends all reads.
     var toldOptionals = Set<AttributeReference>()
+
+    /// Look-ups that many conditions share.
+    struct Memo {
+        var attributes: [AttributeKey: (AttributeReference, [Attribute])] = [:]
+        var constants: [LetKey: Constant] = [:]
+        var lists: [LetKey: [Constant]] = [:]
+        var networks: [LetKey: [IPNetwork]] = [:]
+        var isContained: [AttributeKey: Bool] = [:]
+        var containersAbove: [Int: Set<Int>] = [:]
+        var zones: [String: TimeZoneRules] = [:]
+        /// Attributes of which it was told that no source fills them.
+        var toldUnfilled = Set<AttributeReference>()
+    }
+
+    /// A name in the types a rule is about.
+    struct AttributeKey: Hashable {
+        var scope: AttributeScope
+        var types: [Int]?
+        var actions: [Int]?
+        var name: String
+    }
+
+    /// A let read as a type.
+    struct LetKey: Hashable {
+        var place: SourceRange
+        var type: ValueType
+    }
 
     /// A role's text with the lets it can see.
     struct RoleSource {
@@ -41,6 +75,8 @@ struct PolicyChecker {
         self.sink = sink
         entities = Dictionary(catalog.entities.enumerated().map { ($1.name, $0) }) { first, _ in first }
         actions = Dictionary(catalog.actions.enumerated().map { ($1.name, $0) }) { first, _ in first }
+        allSubjectTypes = catalog.subjectTypes
+        allResourceTypes = Set(catalog.actions.flatMap(\.resourceTypes)).sorted()
     }
 
     mutating func check(_ syntax: [FileSyntax], files: [SourceFile]) -> CheckedPolicies {
@@ -70,31 +106,34 @@ struct PolicyChecker {
         for name in roleSyntax.values.map(\.name).sorted(by: {
             ($0.range.file, $0.range.start) < ($1.range.file, $1.range.start)
         }) {
+            if sink.isFull { break }
             _ = role(named: name)
         }
         var rules: [CheckedRule] = []
         var names = Set<String>()
         for (policy, lets) in zip(policies, allLets) {
-            for (number, rule) in policy.rules.enumerated() {
+            for (number, rule) in policy.rules.enumerated() where !sink.isFull {
                 guard let checked = self.rule(rule, policy: policy.name.text, number: number + 1, lets: lets) else {
                     continue
                 }
-                if !names.insert(checked.name).inserted {
-                    sink.report(
-                        .duplicateName, "two rules are called \"\(checked.name)\"", at: rule.label?.range ?? rule.range,
-                        help: "give policies and labels names of their own")
-                }
+                isNew(checked.name, "rules", rule, &names)
                 rules.append(checked)
             }
         }
         var offers: [CheckedOffer] = []
         var obligations: [CheckedObligation] = []
         for (policy, lets) in zip(policies, allLets) {
-            offers += policy.offers.compactMap { offer($0, policy: policy.name.text, lets: lets) }
-            for (number, syntax) in policy.obligations.enumerated() {
-                if let checked = obligation(syntax, policy: policy.name.text, number: number + 1, lets: lets) {
-                    obligations.append(checked)
+            for syntax in policy.offers where !sink.isFull {
+                guard let checked = offer(syntax, policy: policy.name.text, lets: lets) else { continue }
+                isNew(checked.name, "offers", syntax.rule, &names)
+                offers.append(checked)
+            }
+            for (number, syntax) in policy.obligations.enumerated() where !sink.isFull {
+                guard let checked = obligation(syntax, policy: policy.name.text, number: number + 1, lets: lets) else {
+                    continue
                 }
+                isNew(checked.name, "duties", syntax.rule, &names)
+                obligations.append(checked)
             }
         }
         if offers.count + obligations.count > LanguageLimits.maxRules {
@@ -102,7 +141,10 @@ struct PolicyChecker {
                 .tooLarge, "\(offers.count + obligations.count) offers and duties, above \(LanguageLimits.maxRules)",
                 at: .none)
         }
-        let tests = syntax.flatMap(\.tests).compactMap { test($0) }
+        var tests: [PolicyTest] = []
+        for test in syntax.lazy.flatMap(\.tests) where !sink.isFull {
+            if let checked = self.test(test) { tests.append(checked) }
+        }
         // What could not be read may have used them.
         if !sink.hasErrors { warnUnused(allLets) }
         return CheckedPolicies(
@@ -110,9 +152,25 @@ struct PolicyChecker {
             schedules: schedules, offers: offers, obligations: obligations, tests: tests)
     }
 
+    /// Reports a name that stands for something before.
+    private mutating func isNew(_ name: String, _ what: String, _ rule: RuleSyntax, _ names: inout Set<String>) {
+        if names.insert(name).inserted { return }
+        sink.report(
+            .duplicateName, "two \(what) are called \"\(name)\"", at: rule.label?.range ?? rule.range,
+            help: rule.label == nil
+                ? "give it a label: `as \"…\"`" : "give policies and labels names of their own")
+    }
+
     private mutating func lets(_ policy: PolicySyntax) -> [String: LetSource] {
         var lets: [String: LetSource] = [:]
         for (name, value) in policy.lets {
+            if entities[name.text] != nil || CatalogChecker.reserved.contains(name.text) {
+                sink.report(
+                    .reservedName, "`\(name.text)` has a meaning of its own in conditions", at: name.range,
+                    help: "choose another name for the let")
+                failedLets.insert(name.text)
+                continue
+            }
             if lets[name.text] != nil {
                 sink.report(
                     .duplicateName, "let `\(name.text)` is declared twice", at: name.range,
@@ -121,7 +179,34 @@ struct PolicyChecker {
             }
             lets[name.text] = LetSource(name: name, value: value)
         }
+        for (name, _) in policy.lets { resolve(name.text, &lets) }
         return lets
+    }
+
+    /// Replaces a let that names another by what that one stands for in the end.
+    private mutating func resolve(_ name: String, _ lets: inout [String: LetSource]) {
+        var chain: [String] = []
+        var seen = Set<String>()
+        var next = name
+        while let source = lets[next], case .path(let path) = source.value.form, path.count == 1,
+            let other = lets[path[0].text]
+        {
+            chain.append(next)
+            guard seen.insert(next).inserted else {
+                sink.report(
+                    .letCircle, "`\(next)` stands for itself in the end", at: source.name.range,
+                    help: "let one of them be a value")
+                for name in chain {
+                    lets[name] = nil
+                    failedLets.insert(name)
+                }
+                return
+            }
+            usedLets.insert(other.name.range)
+            next = path[0].text
+        }
+        guard let value = lets[next]?.value else { return }
+        for name in chain { lets[name]?.value = value }
     }
 
     private mutating func warnUnused(_ lets: [[String: LetSource]]) {
@@ -152,16 +237,27 @@ struct PolicyChecker {
     }
 
     /// What a rule is about; nil when something was reported.
-    mutating func ruleScope(_ syntax: RuleSyntax, lets: [String: LetSource]) -> ExpressionScope? {
-        let types = syntax.types.map { names in names.compactMap { entity($0) } }
-        let actionIndices = syntax.actions.map { names in names.compactMap { action($0, types: types) } }
-        guard types.map({ $0.count }) == syntax.types.map({ $0.count }),
-            actionIndices.map({ $0.count }) == syntax.actions.map({ $0.count })
-        else { return nil }
+    /// - Parameter names: what texts of duties name besides the conditions.
+    mutating func ruleScope(
+        _ syntax: RuleSyntax, lets: [String: LetSource], alsoNaming names: [Name] = []
+    ) -> ExpressionScope? {
+        let types = syntax.types.map { names in names.map { entity($0) } }
+        let typeSet = types.map { Set($0.compactMap { $0 }) }
+        let actionIndices = syntax.actions.map { names in names.map { action($0, types: typeSet) } }
+        guard types?.contains(nil) != true, actionIndices?.contains(nil) != true else { return nil }
         let parts = [syntax.to, syntax.when, syntax.unless].compactMap { $0 }
-        guard let subjects = subjectTypes(syntax.subjectType, parts, at: syntax.range) else { return nil }
+        guard let subjects = subjectTypes(syntax.subjectType, parts, alsoNaming: names, at: syntax.range) else {
+            return nil
+        }
         return ExpressionScope(
-            subjectTypes: subjects, actions: actionIndices, resourceTypes: types, lets: lets, isRole: false)
+            subjectTypes: subjects, actions: actionIndices.map(Self.unique), resourceTypes: types.map(Self.unique),
+            lets: lets, isRole: false)
+    }
+
+    /// Each index once, in the order of the text.
+    private static func unique(_ indices: [Int?]) -> [Int] {
+        var seen = Set<Int>()
+        return indices.compactMap { $0 }.filter { seen.insert($0).inserted }
     }
 
     /// `to` and `when` and not `unless`, and what is required; nil when something was reported.
@@ -197,22 +293,22 @@ struct PolicyChecker {
         if let index = entities[name.text] { return index }
         sink.report(
             .unknownEntity, "no entity type `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
-            help: suggestion(name.text, entities.keys))
+            help: sink.suggestion(name.text, entities.keys))
         return nil
     }
 
-    private mutating func action(_ name: Name, types: [Int]?) -> Int? {
+    private mutating func action(_ name: Name, types: Set<Int>?) -> Int? {
         guard let index = actions[name.text] else {
             sink.report(
                 .unknownAction, "no action `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
-                help: suggestion(name.text, actions.keys))
+                help: sink.suggestion(name.text, actions.keys))
             return nil
         }
-        if let types, !types.isEmpty, !types.contains(where: { catalog.actions[index].resourceTypes.contains($0) }) {
+        if let types, !types.isEmpty, !catalog.actions[index].resourceTypes.contains(where: types.contains) {
             let known = catalog.actions[index].resourceTypes.map { catalog.entities[$0].name }
             sink.report(
                 .actionNotOnType,
-                "action `\(name.text)` does not exist on \(types.map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", "))",
+                "action `\(name.text)` does not exist on \(types.sorted().map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", "))",
                 at: name.range, help: "the catalog has it on: \(known.joined(separator: ", "))")
             return nil
         }
@@ -229,7 +325,7 @@ struct PolicyChecker {
                 isGood = false
                 sink.report(
                     .unknownLevel, "no assurance level `\(level.text)`", at: level.range,
-                    help: suggestion(level.text, catalog.assurance.levels)
+                    help: sink.suggestion(level.text, catalog.assurance.levels)
                         ?? "declare levels in the catalog: `assurance password < mfa`")
             }
         }
@@ -241,7 +337,7 @@ struct PolicyChecker {
                 isGood = false
                 sink.report(
                     .unknownMethod, "no authentication method `\(method.text)`", at: method.range,
-                    help: suggestion(method.text, AuthenticationMethods.names)
+                    help: sink.suggestion(method.text, AuthenticationMethods.names)
                         ?? "write one of RFC 8176, such as pwd, otp, hwk, swk, face or fpt")
             }
         }
@@ -252,10 +348,15 @@ struct PolicyChecker {
 
     /// The subject types a rule or role is about: those it names, or all.
     mutating func subjectTypes(
-        _ explicit: Name?, _ parts: [ExpressionSyntax], at range: SourceRange
+        _ explicit: Name?, _ parts: [ExpressionSyntax], alsoNaming names: [Name] = [], at range: SourceRange
     ) -> [Int]? {
         var mentioned: [(index: Int, range: SourceRange)] = []
-        var fromRoles = Set(catalog.subjectTypes)
+        for name in names {
+            if let index = entities[name.text], catalog.entities[index].isSubject {
+                mentioned.append((index, name.range))
+            }
+        }
+        var fromRoles: Set<Int>?
         var allRolesKnown = true
         for part in parts {
             part.forEachName { name in
@@ -270,17 +371,20 @@ struct PolicyChecker {
                     allRolesKnown = false
                     continue
                 }
-                fromRoles.formIntersection(roles[role].subjectTypes)
+                let types = roles[role].subjectTypes
+                if types.count < allSubjectTypes.count {
+                    fromRoles = fromRoles?.intersection(types) ?? Set(types)
+                }
             }
         }
         guard allRolesKnown else { return nil }
         if let explicit {
             guard let index = entities[explicit.text], catalog.entities[index].isSubject else {
-                let known = catalog.subjectTypes.map { catalog.entities[$0].name }
+                let known = allSubjectTypes.map { catalog.entities[$0].name }
                 sink.report(
                     .unknownEntity, "`\(explicit.text)` is no subject type", at: explicit.range,
                     help: roleSyntax[explicit.text] == nil
-                        ? suggestion(explicit.text, known) : "write `role \(explicit.text)`")
+                        ? sink.suggestion(explicit.text, known) : "write `role \(explicit.text)`")
                 return nil
             }
             mentioned.append((index, explicit.range))
@@ -293,6 +397,8 @@ struct PolicyChecker {
                 help: "write a rule for each, or use `subject.` for what they share")
             return nil
         }
+        // The same array for all rules that are about any subject.
+        guard let fromRoles else { return types.isEmpty ? allSubjectTypes : types.sorted() }
         let wanted = types.isEmpty ? fromRoles : fromRoles.intersection(types)
         if wanted.isEmpty {
             sink.report(
@@ -313,7 +419,7 @@ struct PolicyChecker {
         guard let source = roleSyntax[name.text] else {
             sink.report(
                 .unknownRole, "no role `\(name.text)`", at: name.range,
-                help: suggestion(name.text, roleSyntax.keys) ?? "declare it: `role \(name.text) is …`")
+                help: sink.suggestion(name.text, roleSyntax.keys) ?? "declare it: `role \(name.text) is …`")
             return nil
         }
         if resolving.contains(name.text) {

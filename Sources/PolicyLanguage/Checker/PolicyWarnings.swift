@@ -34,6 +34,22 @@ struct PolicyWarnings {
 
     // MARK: Conditions that never hold
 
+    /// Why a conjunction cannot hold.
+    private struct Contradiction {
+        var range: SourceRange
+        var why: String
+        var help: String
+        /// The part that is contradicted, when there is one.
+        var before: SourceRange?
+
+        init(_ range: SourceRange, _ why: String, _ help: String, before: SourceRange? = nil) {
+            self.range = range
+            self.why = why
+            self.help = help
+            self.before = before
+        }
+    }
+
     /// Warns of conditions that contradict themselves or are always true; true when the whole can never hold.
     private mutating func warnConstant(_ condition: Condition, _ message: String) -> Bool {
         if let found = contradiction(in: condition) {
@@ -50,6 +66,13 @@ struct PolicyWarnings {
         case .all(let parts): for part in parts { warnParts(part) }
         case .not(let inner): warnParts(inner)
         case .any(let parts):
+            if let found = contradiction(in: .not(condition)) {
+                let range = found.before.map { $0.union(found.range) } ?? found.range
+                sink.report(
+                    .constantCondition, "one of these alternatives always holds", at: range,
+                    help: "remove the condition, or mend an alternative")
+                return
+            }
             for part in parts {
                 if let found = contradiction(in: part) {
                     sink.report(
@@ -60,7 +83,8 @@ struct PolicyWarnings {
                 }
             }
         case .test(let test, let range):
-            if Bounds.isAlways(test) {
+            budget -= test.size
+            if budget >= 0, Bounds.isAlways(test) {
                 sink.report(
                     .constantCondition, "this is always true: \(catalogSays(test))", at: range,
                     help: "remove it, or mend the value")
@@ -77,22 +101,26 @@ struct PolicyWarnings {
     }
 
     /// Where a conjunction first contradicts itself, why, and how to mend it.
-    private mutating func contradiction(in condition: Condition) -> (range: SourceRange, why: String, help: String)? {
+    private mutating func contradiction(in condition: Condition) -> Contradiction? {
         var known: [Operand: (bounds: Bounds, range: SourceRange)] = [:]
         for (test, isNegated, range) in Self.conjuncts(condition) {
             if case .oneOf(_, let values) = test, values.isEmpty, !isNegated {
-                return (range, "the list is empty", "put values into the list")
+                return Contradiction(range, "the list is empty", "put values into the list")
             }
             guard let operand = test.readOperand else { continue }
             let before = known.removeValue(forKey: operand)
             var bounds = before?.bounds ?? Bounds(operand)
-            budget -= 1 + bounds.size
+            budget -= test.size + bounds.size
             if budget < 0 { return nil }
             bounds.narrow(by: test, isNegated: isNegated)
             if bounds.isEmpty {
-                guard let before else { return (range, catalogSays(test), "mend the value") }
-                if before.range == range { return (range, "the range is empty", "write the smaller value first") }
-                return (range, "this excludes a condition before it", "perhaps `or` was meant, or a list: `in [a, b]`")
+                guard let before else { return Contradiction(range, catalogSays(test), "mend the value") }
+                if before.range == range {
+                    return Contradiction(range, "the range is empty", "write the smaller value first")
+                }
+                return Contradiction(
+                    range, "this excludes a condition before it", "perhaps `or` was meant, or a list: `in [a, b]`",
+                    before: before.range)
             }
             known[operand] = (bounds, range)
         }
@@ -134,7 +162,8 @@ struct PolicyWarnings {
             let parts = Set(Self.parts(permit.condition))
             search: for key in [nil] + parts.map(Optional.some) {
                 for (forbid, needed) in forbids[key] ?? [] {
-                    budget -= 1
+                    budget -= 1 + needed.count + forbid.subjectTypes.count + (forbid.actions?.count ?? 0)
+                    budget -= forbid.resourceTypes?.count ?? 0
                     if budget < 0 { return }
                     guard covers(forbid, permit), needed.isSubset(of: parts) else { continue }
                     sink.report(
@@ -184,14 +213,19 @@ struct PolicyWarnings {
     // MARK: Tests that no rule speaks to
 
     private mutating func warnUncovered() {
+        var answers: [[Int]: Bool] = [:]
         for test in policies.tests {
-            budget -= policies.rules.count
+            let key = [test.subjectType, test.action, test.resourceType]
+            if answers[key] == nil { budget -= policies.rules.count }
             if budget < 0 { return }
-            let isCovered = policies.rules.contains { rule in
-                rule.kind != .require && rule.subjectTypes.contains(test.subjectType)
-                    && rule.actions?.contains(test.action) ?? true
-                    && rule.resourceTypes?.contains(test.resourceType) ?? true
-            }
+            let isCovered =
+                answers[key]
+                ?? policies.rules.contains { rule in
+                    rule.kind != .require && rule.subjectTypes.contains(test.subjectType)
+                        && rule.actions?.contains(test.action) ?? true
+                        && rule.resourceTypes?.contains(test.resourceType) ?? true
+                }
+            answers[key] = isCovered
             if isCovered { continue }
             let action = policies.catalog.actions[test.action].name
             let type = policies.catalog.entities[test.resourceType].name
@@ -204,6 +238,12 @@ struct PolicyWarnings {
 }
 
 extension Test {
+    /// How much there is to look at.
+    fileprivate var size: Int {
+        if case .oneOf(_, let values) = self { return 1 + values.count }
+        return 1
+    }
+
     /// The operand that this test compares with constants; nil when it compares with anything else.
     fileprivate var readOperand: Operand? {
         switch self {

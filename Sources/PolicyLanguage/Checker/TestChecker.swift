@@ -17,13 +17,13 @@ extension PolicyChecker {
         if knownAction == nil {
             sink.report(
                 .unknownAction, "no action `\(question.action.text)` in catalog \"\(catalog.name)\"",
-                at: question.action.range, help: suggestion(question.action.text, actions.keys))
+                at: question.action.range, help: sink.suggestion(question.action.text, actions.keys))
         }
         let knownType = entities[question.type.text]
         if knownType == nil {
             sink.report(
                 .unknownEntity, "no entity type `\(question.type.text)` in catalog \"\(catalog.name)\"",
-                at: question.type.range, help: suggestion(question.type.text, entities.keys))
+                at: question.type.range, help: sink.suggestion(question.type.text, entities.keys))
         }
         guard let expected = expected(expectation), let action = knownAction, let type = knownType else { return nil }
         var test = PolicyTest(
@@ -32,30 +32,32 @@ extension PolicyChecker {
             resourceID: question.id ?? "test-resource", resource: [:], context: [:], now: syntax.now,
             expected: expected, range: syntax.range)
         for (what, fields) in syntax.given { given(what, fields, &test) }
-        test.containers = containers(question, type)
+        test.containers = question.containers.compactMap { container($0.type, $0.id, of: type) }
         test.resource = values(question.fields, catalog.entities[type].attributes, question.type.text, test)
         test.actionProperties = values(
             question.actionFields, catalog.actions[action].attributes, question.action.text, test)
         return test
     }
 
-    /// What the resource of a test lies in; transitive, as its groups are.
-    private mutating func containers(_ question: QuestionSyntax, _ type: Int) -> [ContainerReference] {
-        let possible = catalog.containers(above: type)
-        var containers: [ContainerReference] = []
-        for (name, id) in question.containers {
-            guard let index = entities[name.text], possible.contains(index) else {
-                let known = possible.sorted().map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", ")
-                sink.report(
-                    .badContainer, "a `\(question.type.text)` cannot lie in a `\(name.text)`", at: name.range,
-                    help: possible.isEmpty
-                        ? "declare it in the catalog: `entity \(question.type.text) in \(name.text) { … }`"
-                        : "it can lie in: \(known)")
-                continue
-            }
-            containers.append(ContainerReference(type: index, id: id.text))
+    /// A container that the resource of a test's question lies in; nil when something was reported.
+    private mutating func container(_ name: Name, _ id: Name, of type: Int) -> ContainerReference? {
+        guard let index = entities[name.text] else {
+            sink.report(
+                .unknownEntity, "no entity type `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
+                help: sink.suggestion(name.text, entities.keys))
+            return nil
         }
-        return containers
+        let possible = catalog.containers(above: type)
+        guard possible.contains(index) else {
+            let inner = catalog.entities[type].name
+            let known = possible.sorted().map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", ")
+            sink.report(
+                .badContainer, "a `\(inner)` cannot lie in a `\(name.text)`", at: name.range,
+                help: possible.isEmpty
+                    ? "declare it in the catalog: `entity \(inner) in \(name.text) { … }`" : "it can lie in: \(known)")
+            return nil
+        }
+        return ContainerReference(type: index, id: id.text)
     }
 
     private mutating func expected(_ expectation: (word: Name, demand: DemandSyntax?)) -> Expectation? {
@@ -85,7 +87,7 @@ extension PolicyChecker {
                     .notGiven, "`\(what.text)` cannot be given", at: what.range,
                     help: what.text == "resource" || entities[what.text] != nil
                         ? "the resource's values stand behind `ask ACTION on TYPE { … }`"
-                        : suggestion(
+                        : sink.suggestion(
                             what.text,
                             ["session", "device", "context", "now"]
                                 + catalog.subjectTypes.map { catalog.entities[$0].name }))
@@ -125,7 +127,7 @@ extension PolicyChecker {
                 if session.level == nil {
                     sink.report(
                         .unknownLevel, "no assurance level `\(path[0].text)`", at: field.value.range,
-                        help: suggestion(path[0].text, catalog.assurance.levels))
+                        help: sink.suggestion(path[0].text, catalog.assurance.levels))
                 }
             case ("age", .duration(let age)): session.age = age
             case ("methods", .list(let list)):
@@ -154,12 +156,12 @@ extension PolicyChecker {
         sink.report(.typeMismatch, "`\(field.name.text)` needs \(needs)", at: field.value.range, help: help)
     }
 
-    private func outcomeAdvice(_ word: String) -> String {
+    private mutating func outcomeAdvice(_ word: String) -> String {
         switch word.lowercased() {
         case "allow", "allowed", "permitted", "grant": "write `permit`"
         case "forbid", "forbidden", "denied", "refuse": "write `deny`"
         case "challenge", "stepup", "requires", "require": "write `step_up`"
-        default: suggestion(word, ["permit", "deny", "step_up", "error"]) ?? ""
+        default: sink.suggestion(word, ["permit", "deny", "step_up", "error"]) ?? ""
         }
     }
 
@@ -168,13 +170,13 @@ extension PolicyChecker {
         also others: [String] = []
     ) -> [Int: Constant] {
         var values: [Int: Constant] = [:]
-        for field in fields {
+        for field in fields where !sink.isFull {
             guard let slot = attributes.firstIndex(where: { $0.name == field.name.text }) else {
                 sink.report(
                     .unknownAttribute, "`\(owner)` has no attribute `\(field.name.text)`", at: field.name.range,
                     help: others.contains("assurance") && ["level", "acr"].contains(field.name.text)
                         ? "did you mean `assurance`?"
-                        : suggestion(field.name.text, attributes.map(\.name) + others)
+                        : sink.suggestion(field.name.text, attributes.map(\.name) + others)
                             ?? "the catalog declares what can be given")
                 continue
             }
@@ -194,7 +196,7 @@ extension PolicyChecker {
             } else if case .path(let path) = field.value.form, path.count == 1, case .enumeration(let cases) = type {
                 sink.report(
                     .unknownCase, "`\(path[0].text)` is no case of `\(spelling(type))`", at: field.value.range,
-                    help: suggestion(path[0].text, cases.cases))
+                    help: sink.suggestion(path[0].text, cases.cases))
             } else {
                 sink.report(
                     .typeMismatch, "`\(field.name.text)` needs `\(spelling(type))`", at: field.value.range,

@@ -47,9 +47,16 @@ extension PolicyChecker {
         _ scope: ExpressionScope
     ) -> Condition? {
         guard var difference = linear(left, scope), let other = linear(right, scope) else { return nil }
-        guard difference.instants == other.instants else {
+        guard (0...1).contains(difference.instants), (0...1).contains(other.instants) else {
             sink.report(
-                .badArithmetic, "\(kind(difference)) is compared with \(kind(other))", at: range,
+                .badArithmetic, "instants are not added to one another", at: range,
+                help: "take one off the other, which is a duration: `now - resource.created > 30d`")
+            return nil
+        }
+        guard difference.instants == other.instants else {
+            let (one, two) = difference.instants == 1 ? ("an instant", "a duration") : ("a duration", "an instant")
+            sink.report(
+                .badArithmetic, "\(one) is compared with \(two)", at: range,
                 help: "the difference of two instants is a duration: `now - resource.created > 30d`")
             return nil
         }
@@ -85,14 +92,6 @@ extension PolicyChecker {
 
     private func saturatingNegation(_ value: Int64) -> Int64 { value == .min ? .max : -value }
 
-    private func kind(_ time: LinearTime) -> String {
-        switch time.instants {
-        case 1: "an instant"
-        case 0: "a duration"
-        default: "a sum of instants"
-        }
-    }
-
     private func sum(_ terms: [SumTerm], _ constant: Int64) -> Operand {
         if terms.isEmpty { return .constant(.duration(constant)) }
         if terms.count == 1, constant == 0, !terms[0].isNegative { return terms[0].operand }
@@ -123,12 +122,15 @@ extension PolicyChecker {
     /// `now in "Mon-Fri 08:00-18:00 Europe/Berlin"`; nil when something was reported.
     mutating func schedule(_ text: String, at place: SourceRange, _ range: SourceRange) -> Condition? {
         do throws(ScheduleError) {
-            let schedule = try Schedule(parsing: text)
-            if let index = schedules.firstIndex(where: { $0.text == text }) { return .test(.schedule(index), range) }
+            if let index = scheduleIndices[text] { return .test(.schedule(index), range) }
+            let schedule = try Schedule(parsing: text, zones: &known.zones)
+            scheduleIndices[text] = schedules.count
             schedules.append(schedule)
             return .test(.schedule(schedules.count - 1), range)
         } catch {
-            sink.report(.badSchedule, error.message, at: place, help: error.help)
+            sink.report(
+                .badSchedule, error.message, at: error.place.map { place.part($0, of: text) } ?? place, help: error.help
+            )
             return nil
         }
     }

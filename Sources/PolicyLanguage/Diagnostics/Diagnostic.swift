@@ -29,6 +29,12 @@ package struct Diagnostic: Sendable, Hashable, Error {
 struct DiagnosticSink {
     private(set) var diagnostics: [Diagnostic] = []
     private(set) var hasErrors = false
+    private var errorCount = 0
+    private var warningCount = 0
+    /// Letters that may still be compared in search of near names.
+    private var adviceWork = LanguageLimits.maxAdviceWork
+    /// So many errors were told that reading on helps nobody.
+    var isFull: Bool { errorCount > LanguageLimits.maxDiagnostics }
     private var seen = Set<SourceRange>()
     /// Lines, with their files, where a text has no end: what the parser misses there, the text has swallowed.
     private var swallowed = Set<[Int32]>()
@@ -44,12 +50,37 @@ struct DiagnosticSink {
             hasErrors = true
             return
         }
-        let diagnostic = Diagnostic(code, message, at: range, help: help)
-        if diagnostic.severity == .error {
-            hasErrors = true
-            if !seen.insert(range).inserted { return }
+        let diagnostic = Diagnostic(code, Self.shortened(message), at: range, help: help.map(Self.shortened))
+        if diagnostic.severity == .warning {
+            warningCount += 1
+            if warningCount <= LanguageLimits.maxDiagnostics { diagnostics.append(diagnostic) }
+            return
         }
-        if diagnostics.count < LanguageLimits.maxDiagnostics { diagnostics.append(diagnostic) }
+        hasErrors = true
+        if isFull || !seen.insert(range).inserted { return }
+        errorCount += 1
+        diagnostics.append(
+            isFull
+                ? Diagnostic(
+                    .tooManyMistakes, "more than \(LanguageLimits.maxDiagnostics) mistakes; the rest is not told",
+                    at: range, help: "mend those above first") : diagnostic)
+    }
+
+    /// A message can quote an enum of a thousand cases; nobody reads that.
+    private static func shortened(_ text: String) -> String {
+        text.utf8.count <= 2_000 ? text : "\(text.unicodeScalars.prefix(400))…"
+    }
+
+    /// The nearest name, as long as looking for such names has not cost too much.
+    mutating func near(_ name: String, among known: some Sequence<String>) -> String? {
+        NearestName.find(name, among: known, work: &adviceWork)
+    }
+
+    /// "did you mean", or the list of what is known when it is short.
+    mutating func suggestion(_ name: String, _ known: some Sequence<String>) -> String? {
+        if let near = near(name, among: known) { return "did you mean `\(near)`?" }
+        let all = Array(known.prefix(13))
+        return all.isEmpty || all.count > 12 ? nil : "known: \(all.sorted().joined(separator: ", "))"
     }
 }
 
@@ -58,12 +89,21 @@ enum NearestName {
     /// The candidate with the smallest edit distance, when that is at most a third of the name's length (at least 1,
     /// but 0 for names so short that any other is near).
     static func find(_ name: String, among candidates: some Sequence<String>) -> String? {
+        var work = Int.max
+        return find(name, among: candidates, work: &work)
+    }
+
+    /// The same; looks no further when `work` is used up.
+    static func find(_ name: String, among candidates: some Sequence<String>, work: inout Int) -> String? {
         let wanted = Array(name.lowercased().utf8)
         let bound = wanted.count < 3 ? 0 : max(1, wanted.count / 3)
         var best: (distance: Int, name: String)?
         for candidate in candidates {
             let other = Array(candidate.lowercased().utf8)
+            work -= 50
+            if work < 0 { return nil }
             if abs(other.count - wanted.count) > bound || other.count > 256 { continue }
+            work -= wanted.count * other.count
             let distance = distance(wanted, other)
             // Of two equally near always the same is told, whatever the order of the candidates.
             if distance <= bound, best.map({ (distance, candidate) < $0 }) ?? true { best = (distance, candidate) }

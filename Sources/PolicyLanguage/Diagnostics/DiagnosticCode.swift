@@ -11,6 +11,7 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case badDuration = "E0007"
     case badAddress = "E0008"
     case badInstant = "E0009"
+    case tooManyMistakes = "E0010"
     case expected = "E0101"
     case nestedTooDeep = "E0102"
     case notAvailable = "E0103"
@@ -60,6 +61,7 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case badArithmetic = "E0325"
     case badContainer = "E0326"
     case badTemplate = "E0327"
+    case letCircle = "E0328"
     case incompleteTest = "E0401"
     case repeatedStep = "E0402"
     case unknownOutcome = "E0403"
@@ -70,6 +72,7 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case neverMatches = "W0004"
     case hiddenByForbid = "W0005"
     case coversNothing = "W0006"
+    case neverFilled = "W0007"
 
     /// Errors stop compilation, warnings do not.
     package var severity: Diagnostic.Severity { rawValue.hasPrefix("W") ? .warning : .error }
@@ -119,6 +122,10 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
         .badInstant: (
             "an instant that cannot be read",
             "A day, a time and a zone: `2026-01-05T09:00:00Z` or `2026-01-05T10:00:00+01:00`. The day must exist."
+        ),
+        .tooManyMistakes: (
+            "more mistakes than are told at once",
+            "After 200 errors the rest of the text is not looked at. Usually one of the first is the cause of many."
         ),
         .expected: (
             "something else was expected here",
@@ -310,6 +317,10 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
             "Texts of duties name values in braces: `\"Payrun approved by {user.department}\"`. There are `{user}`, "
                 + "`{resource}` (their ids), `{action}`, `{now}` and attributes; `{{` and `}}` stand for braces."
         ),
+        .letCircle: (
+            "lets that stand for one another",
+            "A let names a value: `let corporate = [10.0.0.0/8]`. It may name another let, but the last must be a value."
+        ),
         .incompleteTest: (
             "a test without question or expectation", "A test has `ask ACTION on TYPE { … }` and `expect permit`."
         ),
@@ -342,6 +353,12 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
             "a permit that a forbid always beats",
             "A forbid beats every permit. Whenever this permit matches, that forbid matches too, so the permit changes "
                 + "nothing. Narrow the forbid (`unless …`) or drop the permit."
+        ),
+        .neverFilled: (
+            "an attribute that no source fills",
+            "Resources are filled by the application and by the question (`from application`, `from request`), sessions and "
+                + "devices by tokens and signals (`from token`, `from caep`, `from risc`), subjects by all of these and SCIM. With "
+                + "another source the attribute always has its default, so the condition decides nothing."
         ),
         .coversNothing: (
             "a test that no rule speaks to",

@@ -137,6 +137,23 @@ package enum AttributeSource: Sendable, Hashable {
     case application
     /// The question itself.
     case request
+
+    /// The word it is written with.
+    package enum Kind: String, Sendable, Hashable, CaseIterable {
+        case scim, caep, risc, token, application, request
+    }
+
+    /// Its word, without what is named behind it.
+    package var kind: Kind {
+        switch self {
+        case .scim: .scim
+        case .caep: .caep
+        case .risc: .risc
+        case .token: .token
+        case .application: .application
+        case .request: .request
+        }
+    }
 }
 
 /// The assurance levels: a partial order, usually a ladder.

@@ -20,6 +20,8 @@ package struct Schedule: Sendable, Hashable {
 
     /// Whether an instant (ms since the epoch) is in a window, and the first instant after it at which that could change.
     package func state(at instant: Int64) -> (isInside: Bool, until: Int64) {
+        // Hundreds of millions of years from the ends of time nobody works by the clock, and nothing overflows.
+        let instant = min(max(instant, .min / 2), .max / 2)
         let span = zone.span(at: instant)
         let offset = Int64(zone.offsets[span]) * 1000
         let end = span + 1 < zone.starts.count ? zone.starts[span + 1] : Int64.max
@@ -55,17 +57,30 @@ package enum ScheduleTime {
 package struct ScheduleError: Error, Sendable, Hashable {
     package var message: String
     package var help: String
+    /// Bytes of the text that are wrong; nil is all of it.
+    package var place: Range<Int>?
 }
 
 extension Schedule {
     /// Reads `Mon-Thu 08:00-18:00, Fri 08:00-14:00 Europe/Berlin`: days (all when none is named), times (the whole day
     /// when none is given; past midnight belongs to the day it starts on), the zone last.
     package init(parsing text: String) throws(ScheduleError) {
+        var zones: [String: TimeZoneRules] = [:]
+        try self.init(parsing: text, zones: &zones)
+    }
+
+    /// The same; `zones` keeps what was read for other schedules.
+    init(parsing text: String, zones: inout [String: TimeZoneRules]) throws(ScheduleError) {
         let example = "write it as \"Mon-Fri 08:00-18:00 Europe/Berlin\""
-        var words = text.split { $0 == " " || $0 == "," }.map(String.init)
-        guard let zoneName = words.popLast() else {
+        var words = text.utf8.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ",") }
+        func place(_ word: Substring.UTF8View) -> Range<Int> {
+            let start = text.utf8.distance(from: text.startIndex, to: word.startIndex)
+            return start..<start + word.count
+        }
+        guard let last = words.popLast() else {
             throw ScheduleError(message: "this schedule is empty", help: example)
         }
+        let zoneName = String(Substring(last))
         var windows: [Range<Int32>] = []
         var days: [Int32] = []
         var hasTimes = false
@@ -73,16 +88,18 @@ extension Schedule {
             guard !hasTimes, !days.isEmpty else { return }
             windows += days.map { $0 * 1440..<($0 + 1) * 1440 }
         }
-        for word in words {
+        for piece in words {
+            let word = String(Substring(piece))
             if let more = Self.days(word) {
                 if hasTimes { days = [] }
                 hasTimes = false
-                days += more
+                days += more.filter { !days.contains($0) }
             } else if let times = Self.times(word) {
                 hasTimes = true
                 for day in days.isEmpty ? Array(0..<7) : days { windows += Self.windows(day, times) }
             } else {
-                throw ScheduleError(message: "`\(word)` is neither days nor times", help: example)
+                throw ScheduleError(
+                    message: "`\(word)` is neither days nor times", help: example, place: place(piece))
             }
         }
         close()
@@ -90,13 +107,14 @@ extension Schedule {
         if Self.days(zoneName) != nil || Self.times(zoneName) != nil {
             throw ScheduleError(message: "this schedule names no time zone", help: example)
         }
-        guard let zone = TimeZoneRules.load(zoneName) else {
+        guard let zone = zones[zoneName] ?? TimeZoneRules.load(zoneName) else {
             let near = NearestName.find(zoneName, among: TimeZoneRules.known)
             throw ScheduleError(
                 message: "no time zone `\(zoneName)` in this system's database",
                 help: near.map { "did you mean `\($0)`?" }
-                    ?? "use a name of the IANA time zone database; is tzdata installed?")
+                    ?? "use a name of the IANA time zone database; is tzdata installed?", place: place(last))
         }
+        zones[zoneName] = zone
         self.init(text: text, zone: zone, windows: Self.joined(windows))
     }
 

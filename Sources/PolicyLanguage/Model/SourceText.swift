@@ -37,6 +37,16 @@ package struct SourceRange: Sendable, Hashable {
     /// The range of things that no text made, such as the built-in entity types.
     package static let none = SourceRange(file: -1, start: 0, end: 0, line: 0, column: 0)
 
+    /// A part of the text between the quotes of this range, in UTF-8 bytes of the text's value; the whole range where
+    /// escapes or normalisation make the two differ in length.
+    func part(_ part: Range<Int>, of value: String) -> SourceRange {
+        guard Int(end - start) == value.utf8.count + 2, part.upperBound <= value.utf8.count else { return self }
+        let before = value.utf8.prefix(part.lowerBound).reduce(1) { $0 + ($1 & 0xc0 == 0x80 ? 0 : 1) }
+        return SourceRange(
+            file: file, start: start + 1 + Int32(part.lowerBound), end: start + 1 + Int32(part.upperBound), line: line,
+            column: column + Int32(before))
+    }
+
     /// The smallest range of the same file that covers both.
     package func union(_ other: SourceRange) -> SourceRange {
         if file < 0 { return other }

@@ -120,8 +120,9 @@ extension Parser {
         let names = try names("the name of an action")
         try need(word: "on", in: "between actions and entity types")
         let types = try self.names("the name of an entity type")
+        let documentation = take(word: "doc") ? try text("a description in quotes").text : nil
         let attributes = hasAttributes ? try attributes() : []
-        return ActionSyntax(names: names, types: types, attributes: attributes)
+        return ActionSyntax(names: names, types: types, attributes: attributes, documentation: documentation)
     }
 
     private mutating func attributes() throws(Skip) -> [AttributeSyntax] {
@@ -143,7 +144,8 @@ extension Parser {
 
     private mutating func attribute() throws(Skip) -> AttributeSyntax {
         let name = try name("an attribute's name")
-        try need(symbol: ":", in: "between an attribute's name and its type")
+        try need(
+            symbol: ":", in: "between an attribute's name and its type", help: "write it as `\(name.text): string`")
         let type = try type()
         var attribute = AttributeSyntax(
             name: name, type: type, isOptional: take(symbol: "?"), sources: [], range: name.range)
@@ -206,7 +208,9 @@ extension Parser {
             var cases = [try name("a case of the enum")]
             let ordered = current.isSymbol("<")
             while take(symbol: ordered ? "<" : ",") { cases.append(try name("a case of the enum")) }
-            try need(symbol: ")", in: ordered ? "or `<` and another case" : "or `,` and another case")
+            try need(
+                symbol: ")", in: ordered ? "or `<` and another case" : "or `,` and another case",
+                help: ordered ? "an enum with an order has `<` between all its cases" : nil)
             return .enumeration(cases, ordered: ordered)
         }
         if current.kind == .symbol, current.text == "[" {

@@ -64,7 +64,8 @@ struct Lexer {
         var tokens: [Token] = []
         tokens.reserveCapacity(source.text.utf8.count / 5)
         while true {
-            let token = lexer.next()
+            var token = lexer.next()
+            if lexer.sink.isFull { token.kind = .end }
             if token.kind == .comment && !comments { continue }
             tokens.append(token)
             if token.kind == .end { break }
@@ -216,8 +217,10 @@ struct Lexer {
         let start = position
         while position < bytes.count, bytes[position] != UInt8(ascii: "\n") { position += 1 }
         var end = position
-        while end > start, bytes[end - 1] == UInt8(ascii: " ") || bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
-        return make(.comment, String(decoding: bytes[start..<end], as: UTF8.self), start, breaks)
+        while end > start, [0x09, 0x0d, 0x20].contains(bytes[end - 1]) { end -= 1 }
+        var token = make(.comment, String(decoding: bytes[start..<end], as: UTF8.self), start, breaks)
+        token.range.end = Int32(end)
+        return token
     }
 
     private mutating func text(_ breaks: Int) -> Token {
@@ -282,14 +285,14 @@ struct Lexer {
         let start = position
         if let token = address(breaks) ?? instant(breaks) { return token }
         var spelling: [UInt8] = []
+        var points = 0
         func digits(_ lexer: inout Lexer, _ spelling: inout [UInt8]) {
-            while let byte = lexer.peek(0), Self.isDigit(byte) || byte == UInt8(ascii: "_") {
+            while let byte = lexer.peek(0), Self.isDigit(byte) || (byte == UInt8(ascii: "_") && points == 0) {
                 if byte != UInt8(ascii: "_") { spelling.append(byte) }
                 lexer.position += 1
             }
         }
         digits(&self, &spelling)
-        var points = 0
         while peek(0) == UInt8(ascii: "."), let after = peek(1), Self.isDigit(after), points < 2 {
             points += 1
             spelling.append(UInt8(ascii: "."))
@@ -404,6 +407,8 @@ struct Lexer {
                 || byte == UInt8(ascii: "Z") || byte == UInt8(ascii: "+") || byte == UInt8(ascii: ".")
         {
             position += 1
+            // What follows `Z` is taken off or added: `2026-01-05T09:00:00Z-30d`.
+            if byte == UInt8(ascii: "Z") { break }
         }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard let value = Instant.parse(text) else {

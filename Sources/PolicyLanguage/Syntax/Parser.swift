@@ -95,8 +95,8 @@ struct Parser {
         return Skip()
     }
 
-    mutating func need(symbol: String, in what: String) throws(Skip) {
-        if !take(symbol: symbol) { throw skip("`\(symbol)` \(what)") }
+    mutating func need(symbol: String, in what: String, help: String? = nil) throws(Skip) {
+        if !take(symbol: symbol) { throw skip("`\(symbol)` \(what)", help: help) }
     }
 
     /// The brace that opens a block; a block without it is read all the same when its content follows.
@@ -193,7 +193,7 @@ struct Parser {
         _ production: (inout Parser) throws(Skip) -> Void
     ) {
         let level = depth
-        while !current.isSymbol("}"), current.kind != .end, !isAtNextBlock, !isForeign(self) {
+        while !current.isSymbol("}"), current.kind != .end, !isAtNextBlock, !isForeign(self), !sink.isFull {
             let start = position
             do throws(Skip) {
                 try production(&self)
@@ -232,7 +232,7 @@ struct Parser {
 
     private mutating func file() -> FileSyntax {
         var syntax = FileSyntax()
-        while current.kind != .end {
+        while current.kind != .end, !sink.isFull {
             depth = 0
             let start = position
             do throws(Skip) {
@@ -262,7 +262,7 @@ struct Parser {
                 help: "remove it, or look for a `}` too many above")
             return Skip()
         }
-        if ["let", "role", "permit", "forbid", "require"].contains(current.text), current.kind == .name {
+        if Self.policyWords.contains(current.text), current.kind == .name {
             sink.report(
                 .outsidePolicy, "`\(current.text)` stands outside of any policy", at: current.range,
                 help: "put it into `policy \"name\" { … }`; perhaps a `}` above closes the policy too early")
@@ -367,6 +367,12 @@ struct Parser {
         var values: [ValueSyntax] = []
         while !current.isSymbol("]") {
             values.append(try value())
+            if values.count > LanguageLimits.maxListElements {
+                sink.report(
+                    .tooLarge, "a list of more than \(LanguageLimits.maxListElements) values", at: start,
+                    help: "let the catalog have an attribute that says it, and compare that")
+                throw Skip()
+            }
             if !take(symbol: ",") { break }
         }
         if !take(symbol: "]") { throw skip("`,` or `]` after a value of the list") }

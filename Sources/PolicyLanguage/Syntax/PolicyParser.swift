@@ -99,7 +99,8 @@ extension Parser {
             }
             let name = try name("a role's name")
             policy.broken.append(name)
-            try need(word: "is", in: "between a role's name and its condition")
+            try need(
+                word: "is", in: "between a role's name and its condition", help: "write `role \(name.text) is …`")
             let condition = try expression()
             let range = start.union(lastRange)
             try ends("role")
@@ -135,7 +136,9 @@ extension Parser {
         let start = current.range
         advance()
         let demand = try demand()
-        try need(word: "for", in: "between a demand and the actions it is for")
+        try need(
+            word: "for", in: "between a demand and the actions it is for",
+            help: "write `require mfa for approve on payrun`")
         var rule = RuleSyntax(kind: .require, range: start)
         rule.demand = demand
         try scope(&rule)
@@ -150,14 +153,13 @@ extension Parser {
         advance()
         try need(word: "role", in: "after `offer`")
         let role = try name("a role's name")
-        try need(word: "for", in: "before the longest time of an offer")
-        try need(word: "at", in: "before the longest time of an offer")
-        try need(word: "most", in: "before the longest time of an offer")
+        try need(word: "for", in: "before the longest time of an offer", help: "write `for at most 4h`")
+        try need(word: "at", in: "before the longest time of an offer", help: "write `for at most 4h`")
+        try need(word: "most", in: "before the longest time of an offer", help: "write `for at most 4h`")
         let atMost = try duration("the longest time the role is granted for")
         var rule = RuleSyntax(kind: .permit, range: start)
         try clauses(&rule)
         rule.range = start.union(lastRange)
-        try ends("offer")
         return OfferSyntax(role: role, atMost: atMost, rule: rule)
     }
 
@@ -172,13 +174,15 @@ extension Parser {
         advance()
         var rule = RuleSyntax(kind: .permit, range: start)
         try scope(&rule)
-        try clauses(&rule, until: "then")
+        try clauses(&rule, isDuty: true)
         if let demand = rule.demand {
             sink.report(
                 .badDemand, "a duty cannot require anything", at: demand.range,
                 help: "write a `require … for …` rule instead")
         }
-        try need(word: "then", in: "before what is to be done")
+        try need(
+            word: "then", in: "before what is to be done",
+            help: advice(Self.clauseWords.union(["then"])) ?? "write `then notify \"whom\" \"text\"`")
         var duties = [try duty()]
         while take(symbol: ",") { duties.append(try duty()) }
         rule.range = start.union(lastRange)
@@ -216,10 +220,10 @@ extension Parser {
         rule.types = take(word: "any") ? nil : try names("an entity type, or `any`")
     }
 
-    private mutating func clauses(_ rule: inout RuleSyntax, until end: String? = nil) throws(Skip) {
+    /// The clauses of a rule, up to its end; those of a duty, up to `then`.
+    private mutating func clauses(_ rule: inout RuleSyntax, isDuty: Bool = false) throws(Skip) {
         var seenTo = false
         while current.kind == .name {
-            if current.text == end { return }
             let range = current.range
             let word = current.text
             switch word {
@@ -253,10 +257,12 @@ extension Parser {
                 once(rule.reason != nil, word)
                 advance()
                 rule.reason = try text("the reason in quotes").text
-            default: return try ends("rule")
+            default:
+                if isDuty { return }
+                return try ends("rule")
             }
         }
-        try ends("rule")
+        if !isDuty { try ends("rule") }
     }
 
     private mutating func once(_ isThere: Bool, _ word: String, isRequire: Bool = false) {
@@ -379,7 +385,7 @@ extension Parser {
                 let group = try text("the group's name in quotes")
                 return .inGroup(left, group, negated: negated, start.union(group.range))
             }
-            if current.kind == .name, following.kind == .text {
+            if current.kind == .name, following.kind == .text || (current.breaksBefore == 0 && isBareID(following)) {
                 let type = try name("a type of container")
                 let id = try text("the container's id in quotes")
                 return .inContainer(left, type: type, id: id, negated: negated, start.union(id.range))
@@ -405,6 +411,14 @@ extension Parser {
             return .like(left, pattern, start.union(pattern.range))
         }
         return .bare(left)
+    }
+
+    /// A word behind a type of container that was surely meant to be the container's id.
+    private func isBareID(_ token: Token) -> Bool {
+        token.kind == .name && token.breaksBefore == 0 && !Self.clauseWords.contains(token.text)
+            && !Self.conditionWords.contains(token.text) && !Self.policyWords.contains(token.text)
+            && token.text != "then"
+            && near(token.text, Self.clauseWords.union(Self.conditionWords)) == nil
     }
 
     // MARK: Tests

@@ -47,6 +47,7 @@ struct ActionSyntax {
     var names: [Name]
     var types: [Name]
     var attributes: [AttributeSyntax]
+    var documentation: String?
 }
 
 struct AttributeSyntax {
