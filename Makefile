@@ -12,10 +12,17 @@ PACKAGES := liblmdb-dev libsystemd-dev pkg-config gcc libc6-dev
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
 
-.PHONY: help prepare build test lint prove demo bench install clean
+# The C client is a library of its own.
+CLIENT := .build/libstile
+CLIENT_VERSION := $(shell sed -n 's/^\#define STILE_VERSION "\(.*\)"/\1/p' Sources/CStile/include/stile.h)
+CLIENT_FLAGS := -std=c11 -O2 -g -fPIC -fvisibility=hidden -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+  -Wall -Wextra -Wconversion -Wshadow -Werror -ISources/CStile/include
+CLIENT_SONAME := libstile.so.0
+
+.PHONY: help prepare build libstile test lint prove demo bench install install-libstile clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 prepare: ## Install the Debian packages the build needs, where they are missing
 	@missing=""; for p in $(PACKAGES); do \
@@ -26,9 +33,27 @@ prepare: ## Install the Debian packages the build needs, where they are missing
 	  else echo "These packages are missing and neither root nor sudo is at hand:$$missing" >&2; exit 1; fi; \
 	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; fi
 
-build: prepare ## Build stiled and stile in release
+build: prepare libstile ## Build stiled, stile and libstile in release
 	$(RELEASE) stiled
 	$(RELEASE) stile
+
+libstile: $(CLIENT)/libstile.a $(CLIENT)/libstile.so ## Build the C client alone
+
+$(CLIENT)/%.o: Sources/CStile/%.c Sources/CStile/internal.h Sources/CStile/include/stile.h
+	@mkdir -p $(CLIENT)
+	$(CC) $(CLIENT_FLAGS) -c -o $@ $<
+
+CLIENT_OBJECTS := $(patsubst Sources/CStile/%.c,$(CLIENT)/%.o,$(wildcard Sources/CStile/*.c))
+
+$(CLIENT)/libstile.a: $(CLIENT_OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(CLIENT)/libstile.so: $(CLIENT_OBJECTS) Sources/CStile/libstile.map
+	$(CC) -shared -o $(CLIENT)/libstile.so.$(CLIENT_VERSION) $(CLIENT_OBJECTS) -pthread \
+	  -Wl,--version-script=Sources/CStile/libstile.map -Wl,-soname,$(CLIENT_SONAME) -Wl,-z,defs,-z,relro,-z,now
+	ln -sf libstile.so.$(CLIENT_VERSION) $(CLIENT)/$(CLIENT_SONAME)
+	ln -sf $(CLIENT_SONAME) $@
 
 demo: build ## See it at work: questions, live changes, latency beside the floor
 	@bash benchmarks/demo.sh .build/release
@@ -36,7 +61,17 @@ demo: build ## See it at work: questions, live changes, latency beside the floor
 bench: build ## Measure the floor and Stile in one run; writes benchmarks/results/latest.json
 	@bash benchmarks/run.sh .build/release
 
-install: build ## Install programs, units and completions (PREFIX, DESTDIR)
+install-libstile: libstile ## Install the C client alone
+	install -D -m 0644 Sources/CStile/include/stile.h $(DESTDIR)$(PREFIX)/include/stile.h
+	install -D -m 0644 $(CLIENT)/libstile.a $(DESTDIR)$(PREFIX)/lib/libstile.a
+	install -D -m 0755 $(CLIENT)/libstile.so.$(CLIENT_VERSION) $(DESTDIR)$(PREFIX)/lib/libstile.so.$(CLIENT_VERSION)
+	ln -sf libstile.so.$(CLIENT_VERSION) $(DESTDIR)$(PREFIX)/lib/$(CLIENT_SONAME)
+	ln -sf $(CLIENT_SONAME) $(DESTDIR)$(PREFIX)/lib/libstile.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(CLIENT_VERSION)|' Sources/CStile/libstile.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libstile.pc
+	install -D -m 0644 Sources/CStile/libstile.3 $(DESTDIR)$(PREFIX)/share/man/man3/libstile.3
+
+install: build install-libstile ## Install programs, the C client, units and completions (PREFIX, DESTDIR)
 	install -D -m 0755 .build/release/stile $(DESTDIR)$(PREFIX)/bin/stile
 	install -D -m 0755 .build/release/stiled $(DESTDIR)$(PREFIX)/bin/stiled
 	install -D -m 0644 systemd/stiled.service $(DESTDIR)$(PREFIX)/lib/systemd/system/stiled.service
@@ -49,6 +84,7 @@ install: build ## Install programs, units and completions (PREFIX, DESTDIR)
 prove: build ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
+	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
 
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests
@@ -57,6 +93,7 @@ test: prepare ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
+	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	$(SWIFT) test --skip-build

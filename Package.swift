@@ -24,6 +24,7 @@ let package = Package(
     products: [
         .executable(name: "stiled", targets: ["stiled"]),
         .executable(name: "stile", targets: ["stile"]),
+        .library(name: "CStile", targets: ["CStile"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -62,6 +63,10 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(name: "StileClient", dependencies: ["CLinux", "CBOR", "DecisionProtocol"], swiftSettings: strict),
+
+        // The C client, libstile; `make install` builds it as a library of its own.
+        .target(
+            name: "CStile", exclude: ["libstile.map", "libstile.pc.in", "libstile.3"]),
 
         // Mains: arguments in, nothing else.
         .executableTarget(

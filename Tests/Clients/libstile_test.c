@@ -1,0 +1,510 @@
+/*
+ * Holds libstile to its promises, against a running stiled and against a server that misbehaves (strange.c).
+ *
+ *   libstile_test STILED_SOCKET TENANT STRANGE_SOCKET
+ *   libstile_test hold STILED_SOCKET TENANT MILLISECONDS    asks from eight threads; 0 when no question failed
+ *
+ * The tenant has the policies and data of policies/ledger.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stile.h"
+
+static const char *stiled, *tenant, *strange;
+static unsigned passed;
+
+#define MUST(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "FAILED: %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            exit(1); \
+        } \
+    } while (0)
+
+static void ok(const char *behaviour) {
+    passed++;
+    printf("ok: %s\n", behaviour);
+}
+
+static double seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static stile_client *open_client(const char *socket, const char *name, unsigned connections, unsigned timeout_ms) {
+    stile_options options = STILE_OPTIONS_INIT;
+    options.socket_path = socket;
+    options.tenant = name;
+    options.connections = connections;
+    options.timeout_ms = timeout_ms;
+    stile_client *client = stile_client_open(&options);
+    MUST(client);
+    return client;
+}
+
+/* Fills in the approval of a payrun. */
+static void approve(stile_question *question, const char *user, const char *session) {
+    stile_question_reset(question);
+    stile_question_subject(question, "user", user);
+    stile_question_action(question, "approve");
+    stile_question_resource(question, "payrun", "p1");
+    stile_question_text(question, STILE_RESOURCE, "status", "draft");
+    stile_question_integer(question, STILE_RESOURCE, "total", 90000);
+    stile_question_text(question, STILE_RESOURCE, "created_by", "bob");
+    if (session) stile_question_session(question, session);
+    else stile_question_device(question, "laptop-1");
+}
+
+static bool is(const char *left, const char *right) { return left && right && strcmp(left, right) == 0; }
+
+/* ---- With stiled ---- */
+
+static void answers(stile_client *client) {
+    stile_question *question = stile_question_new();
+    stile_answer *answer;
+    approve(question, "ada", "s-ada");
+    MUST(stile_ask(client, question, &answer) && stile_answer_permits(answer));
+    MUST(is(stile_answer_kind(answer), "permitted") && stile_answer_failure(answer) == STILE_FAILURE_NONE);
+    MUST(stile_answer_rule_count(answer) == 1 && is(stile_answer_rule(answer, 0)->name, "Payroll/approve"));
+    MUST(is(stile_answer_rule(answer, 0)->file, "payroll.stile") && stile_answer_rule(answer, 0)->line == 9);
+    MUST(!stile_answer_rule(answer, 1) && !stile_answer_demand(answer) && stile_answer_policy_version(answer) == 1);
+    MUST(stile_answer_valid_until(answer) > stile_answer_evaluated_at(answer));
+    uint8_t zeros[16] = {0};
+    size_t size;
+    MUST(memcmp(stile_answer_decision_id(answer), zeros, 16) != 0 && stile_answer_frame(answer, &size) && size > 40);
+    stile_answer_free(answer);
+    ok("a permit comes with its rule, file, line, version and end");
+
+    approve(question, "ada", "s-ada-old");
+    MUST(!stile_ask(client, question, &answer) && !stile_answer_permits(answer));
+    const stile_demand *demand = stile_answer_demand(answer);
+    MUST(demand && is(demand->level, "mfa") && demand->within_ms == 900000 && demand->method_count == 0);
+    MUST(demand->acr_count > 0 && is(demand->acr_values[0], "urn:example:loa:2"));
+    MUST(stile_answer_obligation_count(answer) == 1 && is(stile_answer_obligation(answer, 0)->type, "step-up"));
+    stile_answer_free(answer);
+    ok("a step-up is no permit and says what it demands");
+
+    approve(question, "cho", NULL);
+    MUST(!stile_ask(client, question, &answer) && is(stile_answer_kind(answer), "forbidden"));
+    MUST(is(stile_answer_rule(answer, 0)->because, "Only employees approve payroll."));
+    stile_answer_free(answer);
+    ok("a denial says because");
+
+    stile_question_decimal(question, STILE_RESOURCE, "total", 25000001, -2);
+    stile_question_subject(question, "user", "nobody");
+    MUST(!stile_ask(client, question, &answer) && is(stile_answer_code(answer), "unknown_subject"));
+    stile_answer_free(answer);
+    stile_question_subject(question, "user", "ada");
+    stile_question_session(question, "s-ada");
+    MUST(!stile_ask(client, question, &answer) && is(stile_answer_kind(answer), "not_permitted"));
+    stile_answer_free(answer);
+    stile_question_decimal(question, STILE_RESOURCE, "total", 2500000, -1);
+    MUST(stile_ask(client, question, NULL));
+    ok("decimals count exactly, and a later value takes the place of an earlier");
+
+    approve(question, "ada", "s-ada");
+    stile_question_text(question, STILE_RESOURCE, "total", "much");
+    MUST(!stile_ask(client, question, &answer) && is(stile_answer_kind(answer), "error"));
+    MUST(is(stile_answer_attribute(answer), "resource.total"));
+    stile_answer_free(answer);
+    ok("an answer of kind error names the attribute");
+
+    stile_status status;
+    MUST(stile_client_status(client, 0, &status) == STILE_FAILURE_NONE && is(status.state, "ready"));
+    MUST(status.active_version == 1 && status.answers >= 6);
+    ok("the status says what decides");
+    stile_question_free(question);
+}
+
+static void many(stile_client *client) {
+    enum { COUNT = 5000 };
+    stile_question **questions = calloc(COUNT, sizeof *questions);
+    stile_answer **list = calloc(COUNT, sizeof *list);
+    MUST(questions && list);
+    for (int index = 0; index < COUNT; index++) {
+        questions[index] = stile_question_new();
+        approve(questions[index], index % 3 == 0 ? "ada" : "cho", index % 3 == 0 ? "s-ada" : NULL);
+    }
+    MUST(!stile_ask_many(client, questions, COUNT, 10000, list));
+    for (int index = 0; index < COUNT; index++) {
+        MUST(stile_answer_permits(list[index]) == (index % 3 == 0));
+        stile_answer_free(list[index]);
+    }
+    MUST(stile_ask_many(client, questions, 1, 0, NULL) && !stile_ask_many(client, questions, 0, 0, NULL));
+    ok("many questions asked at once have each its own answer");
+
+    stile_question *defaults = stile_question_new(), *items[4];
+    approve(defaults, "ada", "s-ada");
+    for (int index = 0; index < 4; index++) {
+        items[index] = stile_question_new();
+        if (index == 2) stile_question_session(items[index], "s-ada-old");
+    }
+    MUST(!stile_ask_batch(client, defaults, items, 4, STILE_EXECUTE_ALL, 0, list));
+    uint64_t snapshot = stile_answer_snapshot(list[0]);
+    for (int index = 0; index < 4; index++) {
+        MUST(stile_answer_permits(list[index]) == (index != 2));
+        MUST(stile_answer_snapshot(list[index]) == snapshot);
+        stile_answer_free(list[index]);
+    }
+    MUST(!stile_ask_batch(client, defaults, items, 4, STILE_DENY_ON_FIRST_DENY, 0, list));
+    MUST(stile_answer_demand(list[2]) && is(stile_answer_code(list[3]), "not_evaluated"));
+    for (int index = 0; index < 4; index++) stile_answer_free(list[index]);
+    MUST(stile_ask_batch(client, defaults, items, 2, STILE_EXECUTE_ALL, 0, NULL));
+    MUST(!stile_ask_batch(client, defaults, items, 0, STILE_EXECUTE_ALL, 0, NULL));
+    MUST(!stile_ask_batch(client, NULL, items, 2, STILE_EXECUTE_ALL, 0, list));
+    MUST(stile_answer_failure(list[0]) == STILE_FAILURE_NONE && !stile_answer_permits(list[0]));
+    for (int index = 0; index < 2; index++) stile_answer_free(list[index]);
+    MUST(!stile_ask_batch(client, defaults, questions, 1001, STILE_EXECUTE_ALL, 0, list));
+    MUST(stile_answer_failure(list[1000]) == STILE_FAILURE_INVALID);
+    for (int index = 0; index < 1001; index++) stile_answer_free(list[index]);
+    ok("a batch has one snapshot, defaults, and stops as told");
+
+    for (int index = 0; index < 4; index++) stile_question_free(items[index]);
+    for (int index = 0; index < COUNT; index++) stile_question_free(questions[index]);
+    stile_question_free(defaults);
+    free(questions);
+    free(list);
+}
+
+struct asker {
+    stile_client *client;
+    unsigned seed, rounds;
+};
+
+static void *ask_often(void *argument) {
+    struct asker *asker = argument;
+    stile_question *question = stile_question_new();
+    for (unsigned round = 0; round < asker->rounds; round++) {
+        bool expected = (round + asker->seed) % 2 == 0;
+        approve(question, expected ? "ada" : "cho", expected ? "s-ada" : NULL);
+        stile_answer *answer = NULL;
+        bool permits = stile_ask_within(asker->client, question, 20000, round % 3 ? NULL : &answer);
+        if (permits != expected) fprintf(stderr, "%s\n", stile_answer_message(answer));
+        MUST(permits == expected);
+        stile_answer_free(answer);
+    }
+    stile_question_free(question);
+    return NULL;
+}
+
+static void threads(unsigned connections, unsigned count, unsigned rounds) {
+    stile_client *client = open_client(stiled, tenant, connections, 0);
+    pthread_t list[64];
+    struct asker askers[64];
+    for (unsigned index = 0; index < count; index++) {
+        askers[index] = (struct asker){client, index, rounds};
+        MUST(pthread_create(&list[index], NULL, ask_often, &askers[index]) == 0);
+    }
+    for (unsigned index = 0; index < count; index++) pthread_join(list[index], NULL);
+    stile_client_close(client);
+}
+
+static void mistakes(stile_client *client) {
+    stile_question *question = stile_question_new();
+    stile_answer *answer;
+    char name[300];
+    memset(name, 'a', sizeof name);
+    name[257] = 0;
+    const char *wrong[] = {"", "\xff", "\xed\xa0\x80", "\xc0\xaf", name, NULL};
+    for (int index = 0; index < 6; index++) {
+        approve(question, wrong[index], "s-ada");
+        MUST(stile_question_mistake(question) && !stile_ask(client, question, &answer));
+        MUST(stile_answer_failure(answer) == STILE_FAILURE_INVALID && is(stile_answer_code(answer), "invalid_question"));
+        stile_answer_free(answer);
+    }
+    const char *not_cbor[] = {"\x18\x01", "\x01\x01", "\x9f\xff", "\xa2\x61" "b\x01\x61" "a\x01", "\x62" "a", ""};
+    size_t sizes[] = {2, 2, 2, 7, 2, 0};
+    for (int index = 0; index < 6; index++) {
+        approve(question, "ada", "s-ada");
+        stile_question_cbor(question, STILE_CONTEXT, "x", not_cbor[index], sizes[index]);
+        MUST(stile_question_mistake(question) && !stile_ask(client, question, NULL));
+    }
+    approve(question, "ada", "s-ada");
+    const char *tags[] = {"a", "b"};
+    stile_question_texts(question, STILE_CONTEXT, "tags", tags, 2);
+    stile_question_cbor(question, STILE_CONTEXT, "more", "\xa1\x61" "a\x01", 4);
+    stile_question_boolean(question, STILE_CONTEXT, "flag", true);
+    MUST(stile_ask(client, question, &answer));
+    stile_answer_free(answer);
+    MUST(!stile_ask(client, NULL, &answer) && stile_answer_failure(answer) == STILE_FAILURE_INVALID);
+    stile_answer_free(answer);
+    MUST(!stile_ask(NULL, question, &answer) && stile_answer_failure(answer) == STILE_FAILURE_CLOSED);
+    stile_answer_free(answer);
+    MUST(!stile_answer_permits(NULL) && !stile_answer_demand(NULL) && *stile_answer_code(NULL));
+    stile_options none = STILE_OPTIONS_INIT;
+    MUST(!stile_client_open(&none) && !stile_client_open(NULL));
+    stile_client *other = open_client(stiled, "no-such-tenant", 1, 500);
+    MUST(!stile_ask(other, question, &answer) && stile_answer_failure(answer) == STILE_FAILURE_REFUSED);
+    MUST(is(stile_answer_code(answer), "tenant_unknown"));
+    stile_answer_free(answer);
+    stile_client_close(other);
+    stile_question_free(question);
+    ok("a wrong question, tenant or argument is denied with the reason");
+}
+
+static void forks(stile_client *client) {
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        stile_answer *answer;
+        bool permits = stile_ask(client, question, &answer);
+        int code = permits || stile_answer_failure(answer) != STILE_FAILURE_CLOSED;
+        stile_answer_free(answer);
+        stile_client_close(client);
+        stile_client *own = open_client(stiled, tenant, 1, 0);
+        if (!stile_ask(own, question, NULL)) code = 2;
+        stile_client_close(own);
+        stile_question_free(question);
+        _exit(code);
+    }
+    int status;
+    MUST(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    MUST(stile_ask(client, question, NULL));
+    stile_question_free(question);
+    ok("a child is denied on its parent's client and asks on its own; the parent goes on");
+}
+
+static void connection(void) {
+    stile_failure failure;
+    stile_connection *connection = stile_connection_open(stiled, tenant, 1000, &failure);
+    MUST(connection && failure == STILE_FAILURE_NONE);
+    stile_question *question = stile_question_new();
+    stile_reply reply;
+    for (uint64_t id = 1; id <= 100; id++) {
+        approve(question, id % 2 ? "ada" : "cho", id % 2 ? "s-ada" : NULL);
+        MUST(stile_connection_send(connection, question) == id);
+    }
+    MUST(stile_connection_flush(connection) == 1);
+    for (uint64_t id = 1; id <= 100; id++) {
+        MUST(stile_connection_receive(connection, &reply, id % 3 ? 1000 : -1) == 1);
+        MUST(reply.id == id && reply.permits == (id % 2 == 1));
+        stile_answer *answer = stile_reply_answer(&reply);
+        MUST(stile_answer_permits(answer) == reply.permits);
+        stile_answer_free(answer);
+    }
+    MUST(stile_connection_receive(connection, &reply, 0) == 0 && stile_connection_receive(connection, &reply, 20) == 0);
+    stile_question_subject(question, "", "");
+    MUST(stile_connection_send(connection, question) == 0);
+    stile_connection_close(connection);
+    MUST(!stile_connection_open("/nowhere/at/all", tenant, 100, &failure) && failure == STILE_FAILURE_UNREACHABLE);
+    MUST(!stile_connection_open(strange, "unwelcome", 1000, &failure) && failure == STILE_FAILURE_REFUSED);
+    MUST(!stile_connection_open(strange, "speechless", 100, &failure) && failure == STILE_FAILURE_DEADLINE);
+    stile_question_free(question);
+    ok("one connection is driven by the program's own loop");
+}
+
+/* ---- With a server that misbehaves ---- */
+
+struct expectation {
+    const char *how;
+    stile_failure failure;
+    const char *code;
+};
+
+static void misbehaviour(void) {
+    static const struct expectation list[] = {
+        {"silent", STILE_FAILURE_DEADLINE, "deadline"},       {"garbage", STILE_FAILURE_PROTOCOL, "protocol"},
+        {"float", STILE_FAILURE_PROTOCOL, "protocol"},        {"wrong-id", STILE_FAILURE_PROTOCOL, "protocol"},
+        {"wrong-kind", STILE_FAILURE_PROTOCOL, "protocol"},   {"liar", STILE_FAILURE_PROTOCOL, "protocol"},
+        {"short", STILE_FAILURE_PROTOCOL, "protocol"},        {"refuses", STILE_FAILURE_REFUSED, "malformed_frame"},
+        {"unwelcome", STILE_FAILURE_REFUSED, "not_allowed"},  {"speechless", STILE_FAILURE_DEADLINE, "deadline"},
+        {"huge", STILE_FAILURE_PROTOCOL, "protocol"},         {"obliges", STILE_FAILURE_NONE, ""},
+    };
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    for (size_t index = 0; index < sizeof list / sizeof *list; index++) {
+        stile_client *client = open_client(strange, list[index].how, 2, 200);
+        for (int round = 0; round < 3; round++) {
+            stile_answer *answer;
+            double start = seconds();
+            MUST(!stile_ask(client, question, &answer) && !stile_answer_permits(answer));
+            MUST(seconds() - start < 10);
+            if (stile_answer_failure(answer) != list[index].failure || !is(stile_answer_code(answer), list[index].code)) {
+                fprintf(stderr, "%s: %d %s\n", list[index].how, stile_answer_failure(answer), stile_answer_code(answer));
+                MUST(!"the failure is the expected one");
+            }
+            MUST(stile_answer_permits_with_obligations(answer) == is(list[index].how, "obliges"));
+            stile_answer_free(answer);
+            MUST(!stile_ask(client, question, NULL));
+        }
+        stile_client_close(client);
+    }
+    ok("every misbehaviour of a server is a denial with its own cause");
+
+    stile_client *client = open_client("/nowhere/at/all.sock", "honest", 2, 200);
+    stile_answer *answer;
+    double start = seconds();
+    MUST(!stile_ask(client, question, &answer) && stile_answer_failure(answer) == STILE_FAILURE_UNREACHABLE);
+    MUST(seconds() - start >= 0.19);
+    stile_answer_free(answer);
+    usleep(1000000);
+    MUST(!stile_ask(client, question, NULL));
+    start = seconds();
+    for (int round = 0; round < 20; round++) MUST(!stile_ask_within(client, question, 60000, NULL));
+    MUST(seconds() - start < 20);
+    stile_client_close(client);
+    ok("a server that is away is waited for until the deadline, one that is away for long is not");
+
+    client = open_client(strange, "bytes", 1, 20000);
+    for (int round = 0; round < 20; round++) MUST(stile_ask(client, question, NULL));
+    stile_client_close(client);
+    ok("an answer in pieces is an answer");
+
+    client = open_client(strange, "declines", 1, 20000);
+    stile_question *pair[2] = {question, question};
+    stile_answer *two[2];
+    for (int round = 0; round < 20; round++) {
+        MUST(!stile_ask_many(client, pair, 2, 0, two));
+        MUST(stile_answer_failure(two[0]) == STILE_FAILURE_REFUSED && is(stile_answer_code(two[0]), "budget_exceeded"));
+        MUST(is(stile_answer_message(two[0]), "told so by the test") && stile_answer_permits(two[1]));
+        stile_answer_free(two[0]), stile_answer_free(two[1]);
+    }
+    stile_client_close(client);
+    ok("a server that declines one question goes on with the next");
+
+    client = open_client(strange, "closes", 2, 20000);
+    for (int round = 0; round < 20; round++) MUST(stile_ask(client, question, NULL));
+    stile_question *list5[5] = {question, question, question, question, question};
+    for (int round = 0; round < 20; round++) MUST(stile_ask_many(client, list5, 5, 0, NULL));
+    stile_client_close(client);
+    ok("questions on the way are asked again when a connection closes");
+
+    client = open_client(strange, "late", 1, 100);
+    for (int round = 0; round < 3; round++) {
+        MUST(!stile_ask(client, question, &answer) && stile_answer_failure(answer) == STILE_FAILURE_DEADLINE);
+        stile_answer_free(answer);
+    }
+    MUST(stile_ask_within(client, question, 20000, NULL));
+    stile_client_close(client);
+    ok("an answer that comes late is nobody's");
+    stile_question_free(question);
+}
+
+static void *ask_until_closed(void *argument) {
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    stile_answer *answer;
+    for (;;) {
+        bool permits = stile_ask_within(argument, question, 20000, &answer);
+        stile_failure failure = stile_answer_failure(answer);
+        stile_answer_free(answer);
+        if (!permits) {
+            MUST(failure == STILE_FAILURE_CLOSED);
+            break;
+        }
+    }
+    stile_question_free(question);
+    return NULL;
+}
+
+/* Answers come late while clients share one connection: those who give up do not take the answers of the others. */
+static void *ask_impatiently(void *argument) {
+    struct asker *asker = argument;
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    for (unsigned round = 0; round < asker->rounds; round++) {
+        unsigned timeout = 1 + (round * 7 + asker->seed * 13) % 20;
+        stile_answer *answer;
+        bool permits = stile_ask_within(asker->client, question, timeout, &answer);
+        MUST(permits || stile_answer_failure(answer) == STILE_FAILURE_DEADLINE
+            || stile_answer_failure(answer) == STILE_FAILURE_UNREACHABLE);
+        stile_answer_free(answer);
+    }
+    stile_question_free(question);
+    return NULL;
+}
+
+static void impatience(void) {
+    stile_client *client = open_client(strange, "bytes", 2, 0);
+    pthread_t list[8];
+    struct asker askers[8];
+    for (unsigned index = 0; index < 8; index++) {
+        askers[index] = (struct asker){client, index, 40};
+        MUST(pthread_create(&list[index], NULL, ask_impatiently, &askers[index]) == 0);
+    }
+    for (int index = 0; index < 8; index++) pthread_join(list[index], NULL);
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    MUST(stile_ask_within(client, question, 20000, NULL));
+    stile_question_free(question);
+    stile_client_close(client);
+    ok("threads that give up harm nobody in the same line");
+}
+
+static void closing(void) {
+    for (int round = 0; round < 5; round++) {
+        stile_client *client = open_client(stiled, tenant, 2, 0);
+        pthread_t list[6];
+        for (int index = 0; index < 6; index++) MUST(pthread_create(&list[index], NULL, ask_until_closed, client) == 0);
+        usleep(20000);
+        stile_client_stop(client);
+        for (int index = 0; index < 6; index++) pthread_join(list[index], NULL);
+        stile_client_close(client);
+    }
+    ok("threads inside a client that is stopped are denied");
+}
+
+/* ---- While the server is restarted ---- */
+
+static double hold_until;
+static unsigned long held;
+
+static void *hold_on(void *argument) {
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    while (seconds() < hold_until) {
+        stile_answer *answer;
+        if (!stile_ask_within(argument, question, 20000, &answer)) {
+            fprintf(stderr, "%s: %s\n", stile_answer_code(answer), stile_answer_message(answer));
+            exit(1);
+        }
+        stile_answer_free(answer);
+        __atomic_add_fetch(&held, 1, __ATOMIC_RELAXED);
+    }
+    stile_question_free(question);
+    return NULL;
+}
+
+static int hold(const char *socket, const char *name, double milliseconds) {
+    stile_client *client = open_client(socket, name, 3, 0);
+    hold_until = seconds() + milliseconds / 1000;
+    pthread_t list[8];
+    for (int index = 0; index < 8; index++) MUST(pthread_create(&list[index], NULL, hold_on, client) == 0);
+    for (int index = 0; index < 8; index++) pthread_join(list[index], NULL);
+    stile_client_close(client);
+    printf("%lu\n", held);
+    return 0;
+}
+
+int main(int count, char **arguments) {
+    if (count == 5 && is(arguments[1], "hold")) return hold(arguments[2], arguments[3], atof(arguments[4]));
+    if (count != 4) return 64;
+    stiled = arguments[1], tenant = arguments[2], strange = arguments[3];
+    MUST(is(stile_version(), STILE_VERSION));
+    stile_client *client = open_client(stiled, tenant, 0, 0);
+    answers(client);
+    many(client);
+    mistakes(client);
+    forks(client);
+    stile_client_close(client);
+    stile_client_close(NULL);
+    connection();
+    threads(1, 8, 500);
+    threads(4, 16, 500);
+    ok("threads share connections and have each their own answers");
+    misbehaviour();
+    impatience();
+    closing();
+    printf("%u passed, 0 failed\n", passed);
+    return 0;
+}
