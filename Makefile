@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
-PACKAGES := liblmdb-dev libsystemd-dev pkg-config gcc libc6-dev
+PACKAGES := liblmdb-dev libsystemd-dev libssl-dev pkg-config gcc libc6-dev
 
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
@@ -19,7 +19,7 @@ CLIENT_FLAGS := -std=c11 -O2 -g -fPIC -fvisibility=hidden -fstack-protector-stro
   -Wall -Wextra -Wconversion -Wshadow -Werror -ISources/CStile/include
 CLIENT_SONAME := libstile.so.0
 
-.PHONY: help prepare build libstile test lint prove demo bench install install-libstile clean
+.PHONY: help prepare build build-gateway libstile test lint prove demo bench install install-libstile clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ $(CLIENT)/libstile.so: $(CLIENT_OBJECTS) Sources/CStile/libstile.map
 	  -Wl,--version-script=Sources/CStile/libstile.map -Wl,-soname,$(CLIENT_SONAME) -Wl,-z,defs,-z,relro,-z,now
 	ln -sf libstile.so.$(CLIENT_VERSION) $(CLIENT)/$(CLIENT_SONAME)
 	ln -sf $(CLIENT_SONAME) $@
+
+build-gateway: prepare ## Build stile-gateway in release: the HTTP stack takes minutes the first time
+	$(RELEASE) stile-gateway
 
 demo: build ## See it at work: questions, live changes, latency beside the floor
 	@bash benchmarks/demo.sh .build/release

@@ -25,13 +25,24 @@ let package = Package(
         .executable(name: "stiled", targets: ["stiled"]),
         .executable(name: "stile", targets: ["stile"]),
         .library(name: "CStile", targets: ["CStile"]),
+        .executable(name: "stile-gateway", targets: ["stile-gateway"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        // The gateway's alone: a program takes none of these unless its targets name them.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // The platform, fenced.
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .target(name: "CLinux"),
 
@@ -39,6 +50,8 @@ let package = Package(
         .target(name: "Memory", swiftSettings: strict),
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(name: "CBOR", dependencies: ["Memory"], swiftSettings: strict),
+        .target(name: "Cryptography", dependencies: ["COpenSSL"], swiftSettings: strict),
+        .target(name: "ServiceManager", dependencies: ["CLinux", "CSystemd"], swiftSettings: strict),
 
         // The language, the engine, the store.
         .target(name: "PolicyLanguage", swiftSettings: strict),
@@ -57,7 +70,7 @@ let package = Package(
         .target(
             name: "DecisionServer",
             dependencies: [
-                "CLinux", "CSystemd", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine",
+                "CLinux", "ServiceManager", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine",
                 "PolicyLanguage",
                 "AttributeStore",
             ],
@@ -68,6 +81,48 @@ let package = Package(
         .target(
             name: "CStile", exclude: ["libstile.map", "libstile.pc.in", "libstile.3"]),
 
+        // The way in over HTTP: who calls, then one room for each API, then the listeners.
+        .target(
+            name: "Credentials", dependencies: ["Cryptography", "StrictJSON", "PolicyLanguage", "AttributeStore"],
+            swiftSettings: strict),
+        .target(
+            name: "GatewayCore",
+            dependencies: [
+                "CLinux", "Cryptography", "StrictJSON", "AttributeStore", "DecisionProtocol", "StileClient",
+                "Credentials",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "CLinux", "ServiceManager", "StrictJSON", "AttributeStore", "DecisionProtocol", "StileClient",
+                "Credentials",
+                "GatewayCore",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                .product(name: "NIOExtras", package: "swift-nio-extras"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict),
+
         // Mains: arguments in, nothing else.
         .executableTarget(
             name: "stiled",
@@ -76,9 +131,17 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
+            name: "stile-gateway",
+            dependencies: [
+                "Gateway", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
             name: "stile",
             dependencies: [
-                "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore",
+                "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore",
                 "DecisionProtocol",
                 "DecisionPath", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -97,6 +160,8 @@ let package = Package(
         .testTarget(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "PolicyLanguage", "StrictJSON"], swiftSettings: strict),
+        .testTarget(
+            name: "CredentialsTests", dependencies: ["Credentials", "AttributeStore"], swiftSettings: strict),
         .testTarget(
             name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],
             swiftSettings: strict),

@@ -63,7 +63,8 @@ package final class LMDBEnvironment: @unchecked Sendable {
         _ path: String, names: [String], mapSize: Int, readOnly: Bool
     ) throws(LMDBError) -> LMDBEnvironment {
         let result: Result<LMDBEnvironment, LMDBError> = open.withLock { list in
-            if let known = list[path]?.environment { return .success(known) }
+            // A path can lead to another file meanwhile: a tenant that was deleted and made anew.
+            if let known = list[path]?.environment, known.isAt(path) { return .success(known) }
             do throws(LMDBError) {
                 let environment = try LMDBEnvironment(path, names: names, mapSize: mapSize, readOnly: readOnly)
                 list[path] = Shared(environment: environment)
@@ -118,6 +119,23 @@ package final class LMDBEnvironment: @unchecked Sendable {
         }
         try check(unsafe mdb_txn_commit(transaction), "committing the databases")
         return databases
+    }
+
+    /// True while the path still leads to the file that is open.
+    private func isAt(_ path: String) -> Bool {
+        var descriptor: Int32 = -1
+        var open = stat()
+        var named = stat()
+        guard unsafe mdb_env_get_fd(handle, &descriptor) == 0, unsafe fstat(descriptor, &open) == 0,
+            unsafe stat("\(path)/data.mdb", &named) == 0
+        else { return false }
+        return open.st_ino == named.st_ino && open.st_dev == named.st_dev
+    }
+
+    /// Number of the last commit of any process.
+    package var lastCommit: UInt64 {
+        var info = unsafe MDB_envinfo()
+        return unsafe mdb_env_info(handle, &info) == 0 ? UInt64(info.me_last_txnid) : 0
     }
 
     /// The database with this name.

@@ -9,6 +9,9 @@ package struct Store: Sendable {
     package let path: String
     /// Address space of each tenant's environment.
     package var mapSize: Int
+    /// Open every environment for writing, whatever it is opened for first: a process has an environment open once, in
+    /// one way, and this one will write.
+    package var isWriting = false
 
     package init(path: String, mapSize: Int = StoreLimits.defaultMapSize) {
         var path = path
@@ -18,7 +21,9 @@ package struct Store: Sendable {
     }
 
     private var controlPath: String { "\(path)/control" }
-    private static let registry = "tenants"
+    /// Databases of the control environment.
+    static let registry = "tenants"
+    static let credentials = "credentials"
 
     /// The file of the bell that tells readers of changes.
     package var doorbellPath: String { "\(controlPath)/doorbell" }
@@ -42,10 +47,7 @@ package struct Store: Sendable {
             throw StoreError(
                 .tenantInvalid, "\"\(id)\" is no tenant id: use a-z, 0-9 and -, at most 63 characters, not - first")
         }
-        try makeDirectory(path)
-        try makeDirectory(controlPath)
-        try makeDirectory("\(path)/tenants")
-        let control = try openControl(readOnly: false)
+        let control = try openControlForWriting()
         try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
             let database = try control.database(Self.registry)
             let transaction = try LMDBWriteTransaction(control)
@@ -64,6 +66,14 @@ package struct Store: Sendable {
         // Makes the databases, so that readers that may not write can open them.
         _ = try openEnvironment(id, readOnly: false)
         Doorbell(self)?.ringRegistry()
+    }
+
+    /// The control environment, made when it is not there.
+    func openControlForWriting() throws(StoreError) -> LMDBEnvironment {
+        try makeDirectory(path)
+        try makeDirectory(controlPath)
+        try makeDirectory("\(path)/tenants")
+        return try openControl(readOnly: false)
     }
 
     /// All tenants, by id.
@@ -119,8 +129,17 @@ package struct Store: Sendable {
         _ = try tenant(id)
         try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
             let database = try control.database(Self.registry)
+            let credentials = try control.database(Self.credentials)
             let transaction = try LMDBWriteTransaction(control)
             try transaction.delete(database, Array(id.utf8))
+            // Whoever makes a tenant of the same name later must not inherit the callers of this one.
+            var callers: [[UInt8]] = []
+            try transaction.scan(credentials) { key, value in
+                let record = UniqueID(bytes: key).flatMap { CredentialRecord(id: $0, value) }
+                if record?.tenant == id { callers.append(key) }
+                return true
+            }
+            for caller in callers { try transaction.delete(credentials, caller) }
             try transaction.commit()
             return nil
         }
@@ -136,8 +155,11 @@ package struct Store: Sendable {
     // MARK: Environments
 
     private func openControl(readOnly: Bool) throws(StoreError) -> LMDBEnvironment {
+        // Who only reads asks for tenants alone, so that a store without credentials yet can be served.
+        let names = readOnly && !isWriting ? [Self.registry] : [Self.registry, Self.credentials]
         do throws(LMDBError) {
-            return try LMDBEnvironment.open(controlPath, names: [Self.registry], mapSize: 16 << 20, readOnly: readOnly)
+            return try LMDBEnvironment.open(
+                controlPath, names: names, mapSize: 16 << 20, readOnly: readOnly && !isWriting)
         } catch {
             throw StoreError(error, path: controlPath, mapSize: 16 << 20)
         }
@@ -146,7 +168,8 @@ package struct Store: Sendable {
     func openEnvironment(_ tenant: String, readOnly: Bool) throws(StoreError) -> LMDBEnvironment {
         let path = tenantPath(tenant)
         do throws(LMDBError) {
-            return try LMDBEnvironment.open(path, names: TenantDatabases.names, mapSize: mapSize, readOnly: readOnly)
+            return try LMDBEnvironment.open(
+                path, names: TenantDatabases.names, mapSize: mapSize, readOnly: readOnly && !isWriting)
         } catch {
             throw StoreError(error, path: path, mapSize: mapSize)
         }

@@ -21,6 +21,8 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         case unknownSignal = "unknown_signal"
         case policiesRejected = "policies_rejected"
         case versionUnknown = "version_unknown"
+        /// Somebody else has changed what this change was made for.
+        case conflict = "conflict"
         case damaged = "store_damaged"
         case failed = "store_failed"
     }

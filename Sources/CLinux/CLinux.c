@@ -134,6 +134,15 @@ int stile_set_nonblocking(int descriptor) {
     return flags < 0 ? -1 : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
 }
 
+int stile_set_timeout(int socket, int seconds) {
+    struct timeval time = {.tv_sec = seconds};
+    if (setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0) return -1;
+    return setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+}
+
+const int stile_peer_option = SO_PEERCRED;
+_Static_assert(sizeof(struct stile_peer) == sizeof(struct ucred), "SO_PEERCRED gives a struct ucred");
+
 int64_t stile_now_ms(void) {
     struct timespec time;
     clock_gettime(CLOCK_REALTIME, &time);

@@ -5,6 +5,7 @@ import AttributeStore
 import CLinux
 import DecisionPath
 import Glibc
+import ServiceManager
 import Synchronization
 
 /// Serves decisions until it is told to stop.
@@ -84,23 +85,11 @@ package final class DecisionServer {
             return (descriptor, nil)
         }
         let path = configuration.socketPath
-        var descriptor = unsafe stile_listen_unix(path, 1_024)
-        if descriptor < 0, errno == EADDRINUSE {
-            // A file is left of a server that died; one that lives answers.
-            let probe = unsafe stile_connect_unix(path)
-            if probe >= 0 {
-                close(probe)
-                throw ServerError(.socket, "another server answers on \(path): stop it, or choose another --socket")
-            }
-            _ = unsafe unlink(path)
-            descriptor = unsafe stile_listen_unix(path, 1_024)
-        }
-        guard descriptor >= 0 else {
-            throw ServerError(
-                .socket, "cannot listen on \(path): \(Self.reason). Check that the folder exists and is yours")
-        }
-        guard unsafe chmod(path, mode_t(configuration.socketMode)) == 0 else {
-            throw ServerError(.socket, "cannot set the permissions of \(path): \(Self.reason)")
+        let descriptor: Int32
+        do throws(ListeningError) {
+            descriptor = try ListeningSocket.open(path, mode: configuration.socketMode)
+        } catch {
+            throw ServerError(.socket, error.description)
         }
         return (descriptor, path)
     }

@@ -22,8 +22,10 @@ package final class DecisionConnection {
     package private(set) var welcome: Welcome
 
     /// Connects and says hello.
-    package init(socket path: String, tenant: String) throws(ClientError) {
+    /// - Parameter timeout: seconds to wait for an answer; 0 waits for ever.
+    package init(socket path: String, tenant: String, timeout: Int = 0) throws(ClientError) {
         descriptor = unsafe stile_connect_unix(path)
+        if descriptor >= 0, timeout > 0 { _ = stile_set_timeout(descriptor, Int32(clamping: timeout)) }
         welcome = Welcome(tenant: tenant, policyVersion: 0, software: "")
         guard descriptor >= 0 else {
             let reason = unsafe String(cString: strerror(errno))
@@ -133,6 +135,7 @@ package final class DecisionConnection {
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         let count = unsafe chunk.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
         if count < 0, errno == EINTR { return }
+        if count < 0, errno == EAGAIN { throw ClientError(description: "the server did not answer in time") }
         guard count > 0 else { throw ClientError(description: "the server closed the connection") }
         input += chunk[..<count]
     }

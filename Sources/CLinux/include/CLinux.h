@@ -33,7 +33,13 @@ int stile_accept(int listener);
 int stile_listen_unix(const char *path, int backlog);
 /* A connected Unix stream socket, blocking. */
 int stile_connect_unix(const char *path);
-/* SO_PEERCRED */
+/* What SO_PEERCRED gives: struct ucred. */
+struct stile_peer {
+    int32_t process;
+    uint32_t user;
+    uint32_t group;
+};
+extern const int stile_peer_option; /* SO_PEERCRED */
 int stile_peer_user(int socket, uint32_t *user, int32_t *process);
 int stile_eventfd(void);
 /* Blocks SIGTERM, SIGINT and SIGHUP for this thread and its children and gives a descriptor to read them from. */
@@ -48,6 +54,8 @@ uint32_t stile_counted(const uint32_t *word);
 int stile_futex_wait(const uint32_t *word, uint32_t seen, int timeout_ms);
 int stile_futex_wake(uint32_t *word);
 int stile_set_nonblocking(int descriptor);
+/* Seconds after which a blocking read or write of a socket fails with EAGAIN. */
+int stile_set_timeout(int socket, int seconds);
 /* Milliseconds since the epoch, and microseconds of the monotonic clock. */
 int64_t stile_now_ms(void);
 uint64_t stile_monotonic_us(void);

@@ -1,0 +1,5 @@
+/* The face of OpenSSL's libcrypto (libssl-dev) for Swift. */
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>

@@ -1,0 +1,35 @@
+// What an API needs of the gateway, in one value that every room is given.
+
+import AttributeStore
+package import Credentials
+package import Logging
+
+/// The stores, the decision socket, the credentials and the limits.
+package struct GatewayServices: Sendable {
+    /// The tenants' stores.
+    package let tenancy: Tenancy
+    /// The decision socket.
+    package let decisions: DecisionClients
+    /// The credentials of callers.
+    package let desk: CredentialDesk
+    package let limits: GatewayLimits
+    package let logger: Logger
+    private let work: BlockingWork
+
+    /// - Parameters:
+    ///   - decisionSocket: the socket of `stiled`.
+    ///   - workers: threads for work that blocks.
+    package init(
+        desk: CredentialDesk, decisionSocket: String, workers: Int, limits: GatewayLimits, logger: Logger
+    ) {
+        self.desk = desk
+        self.limits = limits
+        self.logger = logger
+        work = BlockingWork(threads: workers, limit: limits.maxWaiting)
+        tenancy = Tenancy(book: desk.book, work: work)
+        decisions = DecisionClients(path: decisionSocket, work: work)
+    }
+
+    /// Ends the threads.
+    package func stop() async { await work.stop() }
+}
