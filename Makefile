@@ -19,7 +19,11 @@ CLIENT_FLAGS := -std=c11 -O2 -g -fPIC -fvisibility=hidden -fstack-protector-stro
   -Wall -Wextra -Wconversion -Wshadow -Werror -ISources/CStile/include
 CLIENT_SONAME := libstile.so.0
 
-.PHONY: help prepare build build-gateway libstile test lint prove demo bench install install-libstile clean
+# What measuring against other engines and proving against Cedar needs: Python packages in a folder of their own.
+PEERS := benchmarks/.venv
+PEERS_PYTHON := $(PEERS)/bin/python3
+
+.PHONY: help prepare build build-gateway libstile test lint prove demo bench bench-engine bench-compile install install-libstile clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -64,6 +68,19 @@ demo: build ## See it at work: questions, live changes, latency beside the floor
 bench: build ## Measure the floor and Stile in one run; writes benchmarks/results/latest.json
 	@bash benchmarks/run.sh .build/release
 
+$(PEERS)/ready: benchmarks/peers.txt
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	touch $@
+
+bench-engine: prepare $(PEERS)/ready ## Time decisions in process, beside Cedar and regorus; writes benchmarks/results/engine.json
+	$(SWIFT) build -c release --product engine-bench
+	@python3 benchmarks/engine.py .build/release $(PEERS_PYTHON)
+
+bench-compile: prepare ## Compile growing and adversarial policies: table, plot, growth
+	$(SWIFT) build -c release --product engine-bench
+	@python3 benchmarks/engine.py .build/release --compile
+
 install-libstile: libstile ## Install the C client alone
 	install -D -m 0644 Sources/CStile/include/stile.h $(DESTDIR)$(PREFIX)/include/stile.h
 	install -D -m 0644 $(CLIENT)/libstile.a $(DESTDIR)$(PREFIX)/lib/libstile.a
@@ -90,7 +107,7 @@ prove: build ## The slow proofs: many random policies, stale answers, killed wri
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
 
 lint: ## Check the layout of the source
-	$(SWIFT) format lint --strict --recursive --parallel Sources Tests
+	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
 
 test: prepare ## Run all tests
 	$(SWIFT) build --build-tests

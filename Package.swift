@@ -148,6 +148,17 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // What deciding and compiling cost, in process; not installed. Here and not in the benchmarks' own package because
+        // the engine is open to this package alone.
+        .target(name: "CMeasure", path: "benchmarks/CMeasure"),
+        .executableTarget(
+            name: "engine-bench",
+            dependencies: [
+                "CMeasure", "DecisionEngine", "PolicyLanguage",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "benchmarks/engine", swiftSettings: strict),
+
         // Tests.
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: strict),
         .testTarget(name: "MemoryTests", dependencies: ["Memory"], swiftSettings: strict),
