@@ -176,5 +176,8 @@ let package = Package(
         .testTarget(
             name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],
             swiftSettings: strict),
+        .testTarget(
+            name: "DecisionServerTests", dependencies: ["DecisionServer", "DecisionPath", "AttributeStore"],
+            swiftSettings: strict),
     ]
 )

@@ -54,7 +54,7 @@ package struct PolicyFile: Sendable, Hashable {
     }
 }
 
-// MARK: Encoding (keys are part of the store's format: never reused with another meaning)
+// MARK: Encoding (keys are part of the store's format: never reused with another meaning; `Touch` reads them too)
 
 extension Change {
     /// The change as CBOR; key 0 is the kind.

@@ -21,6 +21,8 @@ struct Fold: ~Copyable {
     private(set) var layouts: [LiveLayout]
     /// Views written, for tests of cost.
     private(set) var viewsWritten = 0
+    /// Members of groups whose views the last change had written anew, by the names that groups know them by.
+    private(set) var rewrittenMembers: [String] = []
     /// A failure of LMDB met where only value problems can be thrown; ends the change.
     private var failure: LMDBError?
 
@@ -35,6 +37,7 @@ struct Fold: ~Copyable {
 
     mutating func apply(_ change: Change, _ transaction: borrowing LMDBWriteTransaction) throws(FoldError) {
         failure = nil
+        rewrittenMembers.removeAll(keepingCapacity: true)
         let refusal: StoreError?
         do throws(LMDBError) {
             refusal = try fold(change, transaction)
@@ -425,6 +428,7 @@ struct Fold: ~Copyable {
     private mutating func rewriteMember(
         _ id: String, _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) -> StoreError? {
+        rewrittenMembers.append(id)
         let parts = id.split(separator: "\u{1}", maxSplits: 1)
         if parts.count == 2 { return try writeSubjectView(String(parts[0]), String(parts[1]), transaction) }
         return try writeSubjectView("user", id, transaction)

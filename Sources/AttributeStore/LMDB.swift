@@ -221,6 +221,37 @@ package struct LMDBReadTransaction: ~Copyable {
         guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
         try unsafe scanPairs(handle, database, prefix, body)
     }
+
+    /// Pairs from a key on, lent to the closure one after the other, in order, until `body` returns false.
+    package func walk(
+        _ database: LMDBDatabase, from start: [UInt8],
+        _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool
+    ) throws(LMDBError) {
+        guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
+        var cursor: OpaquePointer?
+        try check(unsafe mdb_cursor_open(handle, database.handle, &cursor), "opening a cursor")
+        defer { unsafe mdb_cursor_close(cursor) }
+        var key = unsafe MDB_val()
+        var value = unsafe MDB_val()
+        var code = unsafe start.withUnsafeBytes { bytes in
+            unsafe key = MDB_val(mv_size: bytes.count, mv_data: UnsafeMutableRawPointer(mutating: bytes.baseAddress))
+            return unsafe mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE)
+        }
+        while code == 0 {
+            let isEnough = unsafe !body(
+                UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size),
+                UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size))
+            if isEnough { return }
+            code = unsafe mdb_cursor_get(cursor, &key, &value, MDB_NEXT)
+        }
+        if code != MDB_NOTFOUND { throw LMDBError(code, "walking") }
+    }
+
+    /// The last key of a database.
+    package func lastKey(_ database: LMDBDatabase) throws(LMDBError) -> [UInt8]? {
+        guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
+        return try unsafe keyAtEnd(handle, database)
+    }
 }
 
 /// A transaction that writes; all or nothing. Ends by `commit`, or undone when it goes away.
@@ -289,15 +320,7 @@ package struct LMDBWriteTransaction: ~Copyable {
 
     /// The last key of a database.
     package func lastKey(_ database: LMDBDatabase) throws(LMDBError) -> [UInt8]? {
-        var cursor: OpaquePointer?
-        try check(unsafe mdb_cursor_open(handle, database.handle, &cursor), "opening a cursor")
-        defer { unsafe mdb_cursor_close(cursor) }
-        var key = unsafe MDB_val()
-        var value = unsafe MDB_val()
-        let code = unsafe mdb_cursor_get(cursor, &key, &value, MDB_LAST)
-        if code == MDB_NOTFOUND { return nil }
-        try check(code, "reading the last key")
-        return unsafe Array(UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size))
+        try unsafe keyAtEnd(handle, database)
     }
 
     /// Removes every pair of a database whose key starts with the prefix.
@@ -320,6 +343,18 @@ private func read(
     if code == MDB_NOTFOUND { return nil }
     if code != 0 { throw LMDBError(code, "reading") }
     return unsafe UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
+}
+
+private func keyAtEnd(_ transaction: OpaquePointer, _ database: LMDBDatabase) throws(LMDBError) -> [UInt8]? {
+    var cursor: OpaquePointer?
+    try check(unsafe mdb_cursor_open(transaction, database.handle, &cursor), "opening a cursor")
+    defer { unsafe mdb_cursor_close(cursor) }
+    var key = unsafe MDB_val()
+    var value = unsafe MDB_val()
+    let code = unsafe mdb_cursor_get(cursor, &key, &value, MDB_LAST)
+    if code == MDB_NOTFOUND { return nil }
+    try check(code, "reading the last key")
+    return unsafe Array(UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size))
 }
 
 private func copy(

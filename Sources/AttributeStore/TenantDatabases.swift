@@ -7,7 +7,7 @@ struct TenantDatabases: Sendable {
         "signals", "views", "policies", "meta", "parents", "containers", "containerNumbers", "nesting",
     ]
 
-    /// u64 sequence → CBOR [time, change]
+    /// u64 sequence → CBOR [time, change, ? members whose views were written]
     let log: LMDBDatabase
     /// type NUL id → format, active, JSON
     let subjects: LMDBDatabase

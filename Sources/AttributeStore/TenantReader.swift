@@ -93,6 +93,39 @@ package struct TenantReader: ~Copyable {
         }
     }
 
+    // MARK: What has changed
+
+    /// The sequence number of the log's last entry; 0 when it is empty.
+    package func lastSequence() throws(StoreError) -> UInt64 {
+        do throws(LMDBError) {
+            return (try transaction.lastKey(databases.log)).map { Key.uint64($0) } ?? 0
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    /// Tells which entities the entries after a sequence number were about.
+    /// - Parameter limit: entries to read at most.
+    /// - Returns: the sequence number of the last entry read; `sequence` when there was none.
+    package func touched(
+        after sequence: UInt64, limit: Int, _ body: (Touch) -> Void
+    ) throws(StoreError) -> UInt64 {
+        var last = sequence
+        var left = limit
+        do throws(LMDBError) {
+            try unsafe transaction.walk(databases.log, from: Key.number(sequence &+ 1)) { key, value in
+                if left == 0 { return false }
+                left -= 1
+                unsafe Touch.read(value, body)
+                last = unsafe Key.uint64(key)
+                return true
+            }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+        return last
+    }
+
     // MARK: Off the hot path
 
     /// A version of the policies.

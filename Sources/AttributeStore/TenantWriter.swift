@@ -48,8 +48,6 @@ package struct TenantWriter: ~Copyable {
             var fold = Fold(databases, generations, layouts)
             for (index, change) in changes.enumerated() {
                 sequence += 1
-                let entry = CBORValue.array([.number(time), change.cbor]).encoded
-                try transaction.put(databases.log, Key.number(sequence), [Key.plain] + entry)
                 do throws(FoldError) {
                     try fold.apply(change, transaction)
                 } catch {
@@ -61,6 +59,10 @@ package struct TenantWriter: ~Copyable {
                     }
                 }
                 if refusal != nil { break }
+                var entry = [CBORValue.number(time), change.cbor]
+                // The members that a group has lost stand nowhere in the change: readers with open questions want them.
+                if case .putGroup = change { entry.append(.array(fold.rewrittenMembers.map { .text($0) })) }
+                try transaction.put(databases.log, Key.number(sequence), [Key.plain] + CBORValue.array(entry).encoded)
             }
             if refusal == nil {
                 if fold.generations != generations {

@@ -88,11 +88,11 @@ extension Store {
     }
 }
 
-/// Entries of the log.
+/// Entries of the log: [time, change], and for a group's members those whose views were written anew.
 enum CBORLog {
     static func decode(_ stored: [UInt8]) throws(CBORError) -> (time: Int64, change: Change)? {
         let value = try CBORValue.decode(Array(stored.dropFirst()))
-        guard let items = value.items, items.count == 2, let time = items[0].int, let change = Change(items[1]) else {
+        guard let items = value.items, items.count >= 2, let time = items[0].int, let change = Change(items[1]) else {
             return nil
         }
         return (time, change)

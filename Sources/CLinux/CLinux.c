@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -101,6 +102,13 @@ int stile_peer_user(int socket, uint32_t *user, int32_t *process) {
 }
 
 int stile_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+int stile_timer(void) { return timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC); }
+
+int stile_timer_set(int timer, int64_t at_ms) {
+    struct itimerspec time = {.it_value = {at_ms / 1000, at_ms % 1000 * 1000000}};
+    return timerfd_settime(timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &time, NULL);
+}
 
 int stile_signalfd(void) {
     sigset_t set;

@@ -9,12 +9,26 @@ import PolicyLanguage
 
 /// What every answer tells beside the verdict.
 struct AnswerFacts {
-    /// The request's id; nil for an item of a batch.
+    /// What the frame is; nil for an item of a batch.
+    var kind: FrameKind?
+    /// The request's id; nil for an item of a batch and for what answers no request.
     var id: UInt64?
+    /// Fields that the caller writes after the answer's.
+    var trailing = 0
     var now: Int64 = 0
     var snapshot: UInt64 = 0
     var version: UInt64 = 0
     var decision: (UInt64, UInt64) = (0, 0)
+}
+
+/// What was written.
+struct WrittenAnswer {
+    var outcome: Outcome
+    var kind: UInt64
+    /// Where the fields begin that say more than id, version, snapshot and instant.
+    var body: Int
+    /// First instant at which time alone could change it; `Int64.max` when none.
+    var validUntil = Int64.max
 }
 
 /// Writes answers.
@@ -35,7 +49,7 @@ enum AnswerWriter {
     static func write(
         _ verdict: Verdict, _ rules: [UInt32], _ compiled: CompiledTenant, _ facts: AnswerFacts,
         _ duties: [Obligation], _ candidates: [Candidate], _ output: inout CBORWriter
-    ) -> Outcome {
+    ) -> WrittenAnswer {
         let outcome: Outcome = verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
         let hasEnd = verdict.kind != .error && verdict.validUntil != .max
         let isStepUp = verdict.kind == .stepUp
@@ -46,7 +60,9 @@ enum AnswerWriter {
         if isStepUp { fields += 1 }
         if isStepUp || !duties.isEmpty { fields += 1 }
         if !candidates.isEmpty { fields += 1 }
-        writeHead(outcome, UInt64(verdict.kind.rawValue), facts, fields, &output)
+        let kind = UInt64(verdict.kind.rawValue)
+        writeHead(outcome, kind, facts, fields, &output)
+        let body = output.bytes.count
         if hasEnd {
             output.unsigned(8)
             output.unsigned(UInt64(max(0, verdict.validUntil)))
@@ -79,26 +95,31 @@ enum AnswerWriter {
             output.array(candidates.count)
             for candidate in candidates { candidate.cbor.write(to: &output) }
         }
-        return outcome
+        return WrittenAnswer(
+            outcome: outcome, kind: kind, body: body, validUntil: hasEnd ? verdict.validUntil : .max)
     }
 
     /// An answer to a question that no policy could be asked.
     static func write(
         _ problem: QuestionProblem, _ facts: AnswerFacts, failure: StoreError?, _ output: inout CBORWriter
-    ) {
+    ) -> WrittenAnswer {
         writeHead(.deny, AnswerKind.error.rawValue, facts, 1, &output)
+        let body = output.bytes.count
         output.unsigned(10)
         // What exactly the store said goes to the log, not to the asker.
         CauseReference(code: problem.code, attribute: nil, message: problem.message).cbor.write(to: &output)
+        return WrittenAnswer(outcome: .deny, kind: AnswerKind.error.rawValue, body: body)
     }
 
     private static func writeHead(
         _ outcome: Outcome, _ kind: UInt64, _ facts: AnswerFacts, _ more: Int, _ output: inout CBORWriter
     ) {
-        output.map((facts.id == nil ? 6 : 8) + more)
-        if let id = facts.id {
+        output.map(6 + (facts.kind == nil ? 0 : 1) + (facts.id == nil ? 0 : 1) + facts.trailing + more)
+        if let kind = facts.kind {
             output.unsigned(0)
-            output.unsigned(FrameKind.question.rawValue)
+            output.unsigned(kind.rawValue)
+        }
+        if let id = facts.id {
             output.unsigned(1)
             output.unsigned(id)
         }

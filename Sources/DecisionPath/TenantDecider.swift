@@ -39,8 +39,14 @@ package final class TenantDecider {
     private let idPrefix = UInt64.random(in: 0...UInt64.max)
     private var idCount: UInt64 = 0
     /// Answers given, and errors among them.
-    package private(set) var answers: UInt64 = 0
-    package private(set) var errors: UInt64 = 0
+    package internal(set) var answers: UInt64 = 0
+    package internal(set) var errors: UInt64 = 0
+    /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
+    package private(set) var epoch: UInt64 = 0
+    private var hadFailure = false
+    /// While an open question is decided: the device that its session named, an `EntityHash`.
+    var watchedDevice = EntityHash.none
+    var isWatching = false
     /// True when the store has a generation of policies that the board has not dealt with.
     private var wantsRefresh = false
     /// The generation that was asked for.
@@ -72,8 +78,26 @@ package final class TenantDecider {
         } catch {
             failure = error
         }
+        if hasFailed != hadFailure {
+            hadFailure = hasFailed
+            epoch &+= 1
+        }
         return true
     }
+
+    /// The store could not be read in this wake-up.
+    package var hasFailed: Bool { failure != nil }
+
+    /// The snapshot of this wake-up; grows with each commit.
+    package var snapshotID: UInt64 { snapshot }
+
+    /// The number of the log's last entry in this wake-up's snapshot.
+    package func lastSequence() throws(StoreError) -> UInt64 { try reader.lastSequence() }
+
+    /// Which entities the entries of the log after a number were about (`TenantReader.touched`).
+    package func touched(
+        after sequence: UInt64, limit: Int, _ body: (Touch) -> Void
+    ) throws(StoreError) -> UInt64 { try reader.touched(after: sequence, limit: limit, body) }
 
     /// True once for each generation of policies that the store has and the board has not dealt with.
     @inline(__always)
@@ -97,6 +121,7 @@ package final class TenantDecider {
         if id == snapshot && current == publication { return }
         generations = try reader.generations()
         if current != publication {
+            if compiled !== state?.compiled { epoch &+= 1 }
             compiled = state?.compiled
             compiledGeneration = state?.generation ?? 0
         }
@@ -111,6 +136,7 @@ package final class TenantDecider {
                 namedCount: named.count)
             groupsHierarchy = generations.hierarchy
             groupsVersion = compiled.version
+            epoch &+= 1
         }
         snapshot = id
         publication = current
@@ -132,7 +158,10 @@ package final class TenantDecider {
     /// Answers a question's frame; the answer, with its length before it, is appended to `output`.
     package func answer(_ head: FrameHead, _ frame: CBORReader, _ output: inout CBORWriter) {
         let start = AnswerWriter.begin(&output)
-        answer(head.question, frame, id: head.id, &output)
+        var facts = AnswerFacts()
+        facts.kind = .question
+        facts.id = head.id
+        answer(head.question, frame, facts, &output)
         AnswerWriter.end(&output, start)
     }
 
@@ -157,7 +186,7 @@ package final class TenantDecider {
         batch.removeAll()
         var count = 0
         for item in items {
-            let outcome = answer(item, frame, id: nil, &batch)
+            let outcome = answer(item, frame, AnswerFacts(), &batch).outcome
             count += 1
             if semantic == .denyOnFirstDeny && outcome != .permit { break }
             if semantic == .permitOnFirstPermit && outcome == .permit { break }
@@ -188,11 +217,19 @@ package final class TenantDecider {
 
     @discardableResult
     private func answer(
-        _ question: QuestionRanges, _ frame: CBORReader, id: UInt64?, _ output: inout CBORWriter
-    ) -> Outcome {
+        _ question: QuestionRanges, _ frame: CBORReader, _ facts: AnswerFacts, _ output: inout CBORWriter
+    ) -> WrittenAnswer {
         answers &+= 1
-        var facts = AnswerFacts()
-        facts.id = id
+        let written = decide(question, frame, facts, &output)
+        if written.kind == AnswerKind.error.rawValue { errors &+= 1 }
+        return written
+    }
+
+    /// Writes an answer that nobody may come to see: `answer` and `reconsider` count those that are given.
+    func decide(
+        _ question: QuestionRanges, _ frame: CBORReader, _ facts: AnswerFacts, _ output: inout CBORWriter
+    ) -> WrittenAnswer {
+        var facts = facts
         facts.now = now
         facts.snapshot = snapshot
         idCount &+= 1
@@ -218,9 +255,8 @@ package final class TenantDecider {
     private func conclude(
         _ question: QuestionRanges, _ inputs: DecisionInputs, _ compiled: CompiledTenant, _ facts: AnswerFacts,
         _ output: inout CBORWriter
-    ) -> Outcome {
+    ) -> WrittenAnswer {
         let verdict = compiled.program.decide(inputs, &scratch)
-        if verdict.kind == .error { errors &+= 1 }
         var candidates: [Candidate] = []
         if question.explain {
             let situation = Situation(inputs, scratch, catalog: compiled.program.catalog)
@@ -234,10 +270,10 @@ package final class TenantDecider {
         return AnswerWriter.write(verdict, scratch.rules, compiled, facts, duties, candidates, &output)
     }
 
-    private func refuse(_ problem: QuestionProblem, _ facts: AnswerFacts, _ output: inout CBORWriter) -> Outcome {
-        errors &+= 1
+    private func refuse(
+        _ problem: QuestionProblem, _ facts: AnswerFacts, _ output: inout CBORWriter
+    ) -> WrittenAnswer {
         AnswerWriter.write(problem, facts, failure: failure, &output)
-        return .deny
     }
 
     // MARK: Finding what the question names
@@ -304,6 +340,7 @@ package final class TenantDecider {
             }
         } catch {
             failure = error
+            hadFailure = true
             return .storeUnreadable
         }
         return nil
@@ -334,6 +371,7 @@ package final class TenantDecider {
         guard !inputs.session.isEmpty, inputs.session.validUntil(slot) == RecordLayout.forever,
             let id = inputs.session.string(inputs.session.payload(slot))
         else { return .empty }
+        if isWatching { watchedDevice = unsafe EntityHash.of("device", id.bytes) }
         return try unsafe reader.view(compiled.devicePrefix, id: id.bytes)
     }
 

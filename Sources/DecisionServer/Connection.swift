@@ -15,6 +15,10 @@ final class Connection {
     let user: UInt32
     /// Set by hello.
     var decider: TenantDecider?
+    /// Set while it has open questions.
+    var subscriber: Subscriber?
+    /// The instant of the wake-up that handles it, ms since the epoch.
+    var now: Int64
     /// Milliseconds since the epoch.
     let openedAt: Int64
     private var input: [UInt8]
@@ -31,6 +35,7 @@ final class Connection {
         self.descriptor = descriptor
         self.user = user
         openedAt = now
+        self.now = now
         input = Array(repeating: 0, count: 16 << 10)
     }
 

@@ -18,6 +18,8 @@ package final class DecisionServer {
     private var watches: [String: TenantWatch] = [:]
     private var status = ""
     private var toldPublication: UInt64?
+    /// The publication that reactors with open questions were woken for.
+    private var toldReactors: UInt64 = 0
     /// Counts of the store's bell when this thread looked last.
     private var seenRegistry: UInt32?
     private var seenLooks: UInt64 = 0
@@ -100,6 +102,8 @@ package final class DecisionServer {
             let bell = stile_eventfd()
             guard bell >= 0 else { throw ServerError(.system, "an event descriptor: \(Self.reason)") }
             bells.append(bell)
+            let ear = StoreBell.Ear(bell)
+            state.storeBell.add(ear)
             let nice = configuration.nice
             let pin = configuration.pin >= 0 ? configuration.pin + index : -1
             state.runningReactors.wrappingAdd(1, ordering: .relaxed)
@@ -114,7 +118,7 @@ package final class DecisionServer {
                             + "start stiled with Nice=\(nice) in its unit, or with the capability sys_nice")
                 }
                 do throws(ServerError) {
-                    try Reactor(state, bell: bell).run()
+                    try Reactor(state, ear).run()
                 } catch {
                     ServerLog.write(.error, "\(error)")
                 }
@@ -140,6 +144,10 @@ package final class DecisionServer {
             case SIGTERM, SIGINT: return
             case SIGHUP: reload()
             default: if isRung { follow(storeBell) }
+            }
+            if board.publication != toldReactors {
+                toldReactors = board.publication
+                storeBell.wakeListeners()
             }
             if let watchdog, stile_monotonic_us() >= nextSign {
                 Systemd.notify("WATCHDOG=1")

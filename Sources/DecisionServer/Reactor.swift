@@ -19,6 +19,8 @@ final class ServerState: Sendable {
     /// The listening socket.
     let listener: Int32
     let connections = Atomic<Int>(0)
+    /// Open questions of all reactors.
+    let subscriptions = Atomic<Int>(0)
     let isStopping = Atomic<Bool>(false)
     let runningReactors = Atomic<Int>(0)
 
@@ -34,7 +36,11 @@ final class ServerState: Sendable {
 final class Reactor {
     private let state: ServerState
     private let epoll: Int32
-    private let bell: Int32
+    private let ear: StoreBell.Ear
+    private let timer: Int32
+    /// The instant that the timer is set to.
+    private var timerAt = Int64.max
+    private let subscriptions: Subscriptions
     /// Connections by descriptor: the kernel gives the lowest numbers, so the list stays short and needs no hashing.
     private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
@@ -50,29 +56,52 @@ final class Reactor {
     private var lastWork: UInt64 = 0
     private static let listenerMark = UInt64.max
     private static let bellMark = UInt64.max - 1
+    private static let timerMark = UInt64.max - 2
 
-    init(_ state: ServerState, bell: Int32) throws(ServerError) {
+    /// - Parameter ear: how other threads wake this one.
+    init(_ state: ServerState, _ ear: StoreBell.Ear) throws(ServerError) {
         self.state = state
-        self.bell = bell
+        self.ear = ear
+        subscriptions = Subscriptions(state, ear)
         epoll = stile_epoll_create()
-        guard epoll >= 0,
+        timer = stile_timer()
+        guard epoll >= 0, timer >= 0,
             stile_epoll_add(epoll, state.listener, stile_readable | stile_exclusive, Self.listenerMark) == 0,
-            stile_epoll_add(epoll, bell, stile_readable, Self.bellMark) == 0
+            stile_epoll_add(epoll, ear.bell, stile_readable, Self.bellMark) == 0,
+            stile_epoll_add(epoll, timer, stile_readable, Self.timerMark) == 0
         else { throw ServerError(.system, "epoll: \(unsafe String(cString: strerror(errno)))") }
     }
 
-    deinit { close(epoll) }
+    deinit {
+        close(epoll)
+        close(timer)
+    }
 
     /// Runs until the server stops and the last client has its answers.
     func run() {
+        var isPressed = false
         while true {
-            let count = wait()
+            let count = isPressed ? poll(0) : wait()
             let now = stile_now_ms()
             for index in 0..<count { handle(events[index], now) }
             endWakeUp()
+            isPressed = subscriptions.isPressed(now)
+            if isPressed { work(now) }
+            if subscriptions.nextDue != timerAt { setTimer() }
             if now >= nextSweep { sweep(now) }
             if state.isStopping.load(ordering: .relaxed), drain(now) { return }
         }
+    }
+
+    /// A slice of the open questions' work, on snapshots of its own.
+    private func work(_ now: Int64) {
+        subscriptions.work(now, hold: { hold($0, now) }, settle: { settle($0) })
+        endWakeUp()
+    }
+
+    private func setTimer() {
+        timerAt = subscriptions.nextDue
+        _ = stile_timer_set(timer, timerAt == .max ? 0 : max(1, timerAt))
     }
 
     /// Waits for work: a while by asking again and again, then asleep.
@@ -106,11 +135,13 @@ final class Reactor {
         if event.data == Self.listenerMark { return accept(now) }
         if event.data == Self.bellMark {
             var value: UInt64 = 0
-            _ = unsafe read(bell, &value, 8)
+            _ = unsafe read(ear.bell, &value, 8)
             return
         }
+        if event.data == Self.timerMark { return setTimer() }
         let index = Int(truncatingIfNeeded: event.data)
         guard index < connections.count, let connection = connections[index] else { return }
+        connection.now = now
         if event.events & stile_readable != 0, !connection.isClosing {
             switch connection.read() {
             case .some: serve(connection, now)
@@ -122,7 +153,10 @@ final class Reactor {
             return
         } else if event.events & stile_writable != 0, !connection.isClosing {
             // Room again: questions that waited in the buffer go on.
-            if connection.flush(), connection.unsent == 0 { serve(connection, now) }
+            if connection.flush(), connection.unsent == 0 {
+                serve(connection, now)
+                subscriptions.resume(connection)
+            }
         }
         settle(connection)
     }
@@ -162,6 +196,7 @@ final class Reactor {
     private func drop(_ connection: Connection) {
         guard connections[Int(connection.descriptor)] != nil else { return }
         connections[Int(connection.descriptor)] = nil
+        subscriptions.forget(connection)
         open -= 1
         if connection.decider == nil { strangers -= 1 }
         _ = stile_epoll_remove(epoll, connection.descriptor)
@@ -252,21 +287,33 @@ final class Reactor {
         } catch {
             throw ProtocolError(.malformedFrame, "\(error): send deterministic CBOR as grammar/decision.cddl says")
         }
-        guard let kind = FrameKind(rawValue: head.kind), kind.rawValue <= FrameKind.status.rawValue else {
+        guard let kind = FrameKind(rawValue: head.kind), kind.rawValue <= FrameKind.unsubscribe.rawValue else {
             throw ProtocolError(.unknownFrame, "no frame of kind \(head.kind)")
         }
         if kind == .hello { return try hello(head, frame, connection) }
         guard let decider = connection.decider else {
             throw ProtocolError(.helloExpected, "the first frame must be a hello that names the tenant")
         }
-        if decider.begin(now: now) { held.append(decider) }
+        hold(decider, now)
         if decider.takeRefreshRequest() { state.storeBell.askForLook() }
         switch kind {
         case .question: decider.answer(head, frame, &connection.output)
         case .batch: try decider.answerBatch(head, frame, &connection.output)
         case .status: connection.send(decider.status().frame(id: head.id))
-        case .subscribe, .unsubscribe, .push, .takeOver, .hello, .error: break
+        case .subscribe:
+            if let refusal = subscriptions.subscribe(head, frame, connection, decider) {
+                connection.send(refusal.frame(id: head.id))
+            }
+        case .unsubscribe:
+            subscriptions.unsubscribe(head.subscription, connection)
+            connection.send(Unsubscribed.frame(id: head.id, subscription: head.subscription))
+        case .push, .takeOver, .hello, .error: break
         }
+    }
+
+    @inline(__always)
+    private func hold(_ decider: TenantDecider, _ now: Int64) {
+        if decider.begin(now: now) { held.append(decider) }
     }
 
     private func hello(_ head: FrameHead, _ frame: CBORReader, _ connection: Connection) throws(ProtocolError) {

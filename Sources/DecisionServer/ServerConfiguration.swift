@@ -13,6 +13,8 @@ package struct ServerConfiguration: Sendable {
     package var reactors = 1
     /// Connections of all reactors together.
     package var maxConnections = 1_024
+    /// Open questions of all reactors together.
+    package var maxSubscriptions = 1_000_000
     /// Unsent answer bytes of a connection at which its questions wait.
     package var maxUnsentBytes = 4 << 20
     /// Milliseconds in which a client must say hello.

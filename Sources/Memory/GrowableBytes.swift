@@ -27,6 +27,12 @@ public struct GrowableBytes: ~Copyable {
     @inline(__always)
     public mutating func removeAll() { used = 0 }
 
+    /// Forgets the bytes from `count` on.
+    public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= used, "a length beyond the bytes in use")
+        used = count
+    }
+
     /// Makes sure that `more` bytes can be added without growing.
     @inlinable
     @inline(__always)

@@ -63,6 +63,9 @@ struct EncodeCommand: ParsableCommand {
         commandName: "encode", abstract: "Turn requests (JSON Lines) into the frames of the decision socket.",
         discussion: "The first frame is the hello for the tenant; then one question a line. For load generators.")
 
+    @Flag(help: "Frames that hold each question open.")
+    var subscribe = false
+
     @Option(help: "The tenant's id.")
     var tenant: String
 
@@ -72,7 +75,8 @@ struct EncodeCommand: ParsableCommand {
         while let line = readLine() {
             id += 1
             do {
-                bytes += Framing.prefixed(try Question(json: try JSONValue.parse(line)).frame(id: id))
+                let question = try Question(json: try JSONValue.parse(line))
+                bytes += Framing.prefixed(subscribe ? question.subscribeFrame(id: id) : question.frame(id: id))
             } catch {
                 throw Terminal.failure("line \(id): \(error)", Exit.data)
             }

@@ -39,6 +39,9 @@ struct Stiled: ParsableCommand {
     @Option(name: .customLong("max-connections"), help: "Connections open at once.")
     var maxConnections = 1_024
 
+    @Option(name: .customLong("max-subscriptions"), help: "Questions held open at once, of all connections together.")
+    var maxSubscriptions = 1_000_000
+
     @Option(help: "Microseconds to poll before sleeping; 0 sleeps at once.")
     var spin: UInt64 = 0
 
@@ -57,6 +60,9 @@ struct Stiled: ParsableCommand {
         guard (1...100_000).contains(maxConnections) else {
             throw ValidationError("--max-connections must be from 1 to 100000")
         }
+        guard (0...10_000_000).contains(maxSubscriptions) else {
+            throw ValidationError("--max-subscriptions must be from 0 to 10000000")
+        }
     }
 
     func run() throws {
@@ -66,6 +72,7 @@ struct Stiled: ParsableCommand {
         settings.socketMode = UInt32(socketMode, radix: 8) ?? 0o660
         settings.reactors = reactors > 0 ? reactors : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         settings.maxConnections = maxConnections
+        settings.maxSubscriptions = maxSubscriptions
         settings.spin = spin
         settings.pin = pin
         settings.nice = nice

@@ -173,47 +173,27 @@ struct FoldTests {
     func idempotent() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("seed \(seed)")
-        var state = seed
-        func next(_ bound: UInt64) -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return (state >> 33) % bound
-        }
+        var random = RandomChanges(seed)
         let temporary = try TemporaryStore()
         var writer = try temporary.writer()
         for step in 0..<150 {
-            let id = "u\(next(6))"
-            let target = "g\(next(4))"
-            let change: Change
-            switch next(9) {
-            case 0, 1: change = try user(id, #"{"level":\#(next(6))}"#, active: next(4) > 0)
-            case 2: change = .deleteSubject(type: "user", id: id)
-            case 3: change = group(target, next(2) == 0 ? "Staff" : "Team", ["u\(next(6))", "u\(next(6))"])
-            case 4: change = .patchMembers(group: target, add: [Change.Member(id: id, isGroup: false)], remove: [])
-            case 5:
-                change = .patchMembers(
-                    group: target, add: [Change.Member(id: "g\(next(4))", isGroup: true)],
-                    remove: [Change.Member(id: id, isGroup: false)])
-            case 6: change = .deleteGroup(id: target)
-            case 7:
-                change = .signal(
-                    type: "user", id: id, name: "risk", value: .string("medium"), at: Int64(step), expires: nil)
-            default:
-                change = .putResource(
-                    type: "doc", id: "d\(next(3))", document: try JSONValue.parse(#"{"status":"closed"}"#))
-            }
+            let change = try random.change(step)
             if let error = refusal(&writer, [change]) {
                 let isExpected = error.code == .groupCycle || error.code == .idInvalid
                 #expect(isExpected, "seed \(seed): \(error)")
                 continue
             }
-            let once = try temporary.view("user", id) { Self.bytes($0) }
+            func views() throws -> [[UInt64]] {
+                try (0..<6).map { try temporary.view("user", "u\($0)") { Self.bytes($0) } }
+            }
+            let once = try views()
             try writer.append([change], time: 1)
-            #expect(try temporary.view("user", id) { Self.bytes($0) } == once, "seed \(seed), step \(step)")
+            #expect(try views() == once, "seed \(seed), step \(step)")
         }
         #expect(try temporary.differences() == [], "seed \(seed)")
     }
 
-    private static func bytes(_ view: RecordView) -> [UInt64] {
+    static func bytes(_ view: RecordView) -> [UInt64] {
         (0..<view.slotCount).flatMap { [view.payload($0), UInt64(bitPattern: view.validUntil($0))] }
             + (0..<view.groupCount).map { UInt64(view.group($0) ?? 0) } + [view.isInactive ? 1 : 0]
     }

@@ -75,6 +75,21 @@ final class TemporaryStore {
         return try reader.generations()
     }
 
+    func lastSequence() throws -> UInt64 {
+        var reader = try TenantReader(store, tenant: "t")
+        try reader.renew()
+        return try reader.lastSequence()
+    }
+
+    /// What the entries after a sequence number touched.
+    func touched(after sequence: UInt64) throws -> [Touch] {
+        var reader = try TenantReader(store, tenant: "t")
+        try reader.renew()
+        var found: [Touch] = []
+        _ = try reader.touched(after: sequence, limit: .max) { found.append($0) }
+        return found
+    }
+
     /// Folds the log anew and compares.
     func differences() throws -> [String] {
         let scratch = "\(path)/scratch"
@@ -101,5 +116,46 @@ func refusal(_ writer: inout TenantWriter, _ changes: [Change]) -> StoreError? {
         return nil
     } catch {
         return error
+    }
+}
+
+/// Random changes of a few entities, the same for the same seed.
+struct RandomChanges {
+    private var state: UInt64
+
+    init(_ seed: UInt64) { state = seed }
+
+    private mutating func next(_ bound: UInt64) -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return (state >> 33) % bound
+    }
+
+    /// - Parameter step: the instant of a signal.
+    mutating func change(_ step: Int) throws -> Change {
+        let id = "u\(next(6))"
+        let target = "g\(next(4))"
+        switch next(10) {
+        case 0, 1: return try user(id, #"{"level":\#(next(6))}"#, active: next(4) > 0)
+        case 2: return .deleteSubject(type: "user", id: id)
+        case 3: return group(target, next(2) == 0 ? "Staff" : "Team", ["u\(next(6))", "u\(next(6))"])
+        case 4: return .patchMembers(group: target, add: [Change.Member(id: id, isGroup: false)], remove: [])
+        case 5:
+            return .patchMembers(
+                group: target, add: [Change.Member(id: "g\(next(4))", isGroup: true)],
+                remove: [Change.Member(id: id, isGroup: false)])
+        case 6: return .deleteGroup(id: target)
+        case 7:
+            return .signal(
+                type: "user", id: id, name: "risk", value: .string("medium"), at: Int64(step), expires: nil)
+        case 8:
+            return .signal(
+                type: "device", id: "v\(next(2))", name: "compliant", value: .bool(next(2) == 0), at: Int64(step),
+                expires: nil)
+        default:
+            if next(4) == 0 { return .deleteResource(type: "doc", id: "d\(next(3))") }
+            return .putResource(
+                type: "doc", id: "d\(next(3))",
+                document: try JSONValue.parse(next(2) == 0 ? #"{"status":"closed"}"# : "{}"))
+        }
     }
 }

@@ -42,6 +42,10 @@ struct stile_peer {
 extern const int stile_peer_option; /* SO_PEERCRED */
 int stile_peer_user(int socket, uint32_t *user, int32_t *process);
 int stile_eventfd(void);
+/* A timer on the clock of the day; it becomes readable when the instant has come or the clock was set. */
+int stile_timer(void);
+/* Ends it at an instant, ms since the epoch; 0 never. Forgets what was to be read. */
+int stile_timer_set(int timer, int64_t at_ms);
 /* Blocks SIGTERM, SIGINT and SIGHUP for this thread and its children and gives a descriptor to read them from. */
 int stile_signalfd(void);
 /* The next signal of that descriptor, 0 for none. */
