@@ -105,6 +105,7 @@ prove: build ## The slow proofs: many random policies, stale answers, killed wri
 	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
+	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
 
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
@@ -116,6 +117,7 @@ test: prepare ## Run all tests
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
+	bash Tests/BlackBox/subscriptions.sh .build/debug
 	$(SWIFT) test --skip-build
 
 clean: ## Remove what the build made

@@ -278,6 +278,10 @@ package struct StatusReport: Sendable, Hashable {
     package var answers: UInt64
     /// Answers of kind error among them.
     package var errors: UInt64
+    /// Questions of the tenant that are held open on this thread.
+    package var openQuestions: UInt64 = 0
+    /// Decisions that were made again for them, whether or not their answers changed.
+    package var reconsiderations: UInt64 = 0
 
     package init(
         tenant: String, activeVersion: UInt64, storedVersion: UInt64, state: String, snapshot: UInt64, answers: UInt64,
@@ -297,7 +301,8 @@ package struct StatusReport: Sendable, Hashable {
         CBORValue.record([
             0: .unsigned(FrameKind.status.rawValue), 1: .unsigned(id), 5: .unsigned(activeVersion),
             6: .unsigned(snapshot), 12: .text(tenant), 16: .unsigned(storedVersion), 17: .text(state),
-            18: .unsigned(answers), 19: .unsigned(errors),
+            18: .unsigned(answers), 19: .unsigned(errors), 24: .unsigned(openQuestions),
+            25: .unsigned(reconsiderations),
         ]).encoded
     }
 }
@@ -367,12 +372,13 @@ package enum ServerFrame: Sendable {
             guard answers.count == items.count else { return nil }
             self = .batch(id: id, answers)
         case .status:
-            self = .status(
-                id: id,
-                StatusReport(
-                    tenant: value[12]?.text ?? "", activeVersion: value[5]?.uint ?? 0,
-                    storedVersion: value[16]?.uint ?? 0, state: value[17]?.text ?? "", snapshot: value[6]?.uint ?? 0,
-                    answers: value[18]?.uint ?? 0, errors: value[19]?.uint ?? 0))
+            var report = StatusReport(
+                tenant: value[12]?.text ?? "", activeVersion: value[5]?.uint ?? 0,
+                storedVersion: value[16]?.uint ?? 0, state: value[17]?.text ?? "", snapshot: value[6]?.uint ?? 0,
+                answers: value[18]?.uint ?? 0, errors: value[19]?.uint ?? 0)
+            report.openQuestions = value[24]?.uint ?? 0
+            report.reconsiderations = value[25]?.uint ?? 0
+            self = .status(id: id, report)
         case .subscribe:
             guard let answer = Answer(value), let subscription = value[22]?.uint else { return nil }
             self = .subscribed(id: id, subscription: subscription, answer)

@@ -155,7 +155,6 @@ final class Reactor {
             // Room again: questions that waited in the buffer go on.
             if connection.flush(), connection.unsent == 0 {
                 serve(connection, now)
-                subscriptions.resume(connection)
             }
         }
         settle(connection)
@@ -226,6 +225,7 @@ final class Reactor {
     /// One write for all answers of a connection; then what epoll is to tell of it.
     private func settle(_ connection: Connection) {
         guard connection.flush(), !(connection.isClosing && connection.unsent == 0) else { return drop(connection) }
+        if connection.unsent == 0 { subscriptions.resume(connection) }
         var interest: UInt32 = 0
         if connection.unsent > 0 { interest |= stile_writable }
         if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing { interest |= stile_readable }
@@ -299,7 +299,7 @@ final class Reactor {
         switch kind {
         case .question: decider.answer(head, frame, &connection.output)
         case .batch: try decider.answerBatch(head, frame, &connection.output)
-        case .status: connection.send(decider.status().frame(id: head.id))
+        case .status: connection.send(subscriptions.status(decider).frame(id: head.id))
         case .subscribe:
             if let refusal = subscriptions.subscribe(head, frame, connection, decider) {
                 connection.send(refusal.frame(id: head.id))

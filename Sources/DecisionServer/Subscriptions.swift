@@ -55,6 +55,8 @@ final class OpenQuestions {
     fileprivate var isBehind = false
     /// The store cannot be read: nothing is decided until something changes or a while has passed.
     fileprivate var isPaused = false
+    /// Decisions made again.
+    fileprivate var reconsiderations: UInt64 = 0
 
     fileprivate init(_ decider: TenantDecider) {
         self.decider = decider
@@ -222,6 +224,16 @@ final class Subscriptions {
         subscriber.parked.removeAll()
     }
 
+    /// How a tenant stands here, with its open questions.
+    func status(_ decider: TenantDecider) -> StatusReport {
+        var report = decider.status()
+        if let questions = tenants[decider.tenant] {
+            report.openQuestions = UInt64(questions.table.count)
+            report.reconsiderations = questions.reconsiderations
+        }
+        return report
+    }
+
     // MARK: Following
 
     /// The first instant at which time alone may change an answer, ms since the epoch; `Int64.max` for never.
@@ -325,6 +337,7 @@ final class Subscriptions {
             }
             let (kept, isNew) = questions.decider.reconsider(
                 entry.frame, number: UInt64(entry.number), sent: entry.sent, &connection.output)
+            questions.reconsiderations &+= 1
             questions.table.keep(Self.kept(kept, now), slot)
             if isNew, !subscriber.isTouched {
                 subscriber.isTouched = true

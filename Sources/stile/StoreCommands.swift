@@ -451,13 +451,16 @@ struct StatusCommand: ParsableCommand {
                         "tenant": .string(status.tenant), "active_version": .integer(status.activeVersion),
                         "stored_version": .integer(status.storedVersion), "state": .string(status.state),
                         "snapshot": .integer(status.snapshot), "answers": .integer(status.answers),
-                        "errors": .integer(status.errors), "software": .string(connection.welcome.software),
+                        "errors": .integer(status.errors), "open_questions": .integer(status.openQuestions),
+                        "reconsiderations": .integer(status.reconsiderations),
+                        "software": .string(connection.welcome.software),
                     ]).compact)
             } else {
                 print(
                     "\(connection.welcome.software): tenant \(status.tenant), version \(status.activeVersion), \(status.state)"
                 )
                 print("snapshot \(status.snapshot), \(status.answers) answers on this thread, \(status.errors) errors")
+                print("\(status.openQuestions) open questions, decided \(status.reconsiderations) times again")
             }
         } catch {
             throw Terminal.failure(error.description, Exit.unavailable)

@@ -42,6 +42,11 @@ struct Stiled: ParsableCommand {
     @Option(name: .customLong("max-subscriptions"), help: "Questions held open at once, of all connections together.")
     var maxSubscriptions = 1_000_000
 
+    @Option(
+        name: .customLong("max-unsent"),
+        help: "KiB of answers that a client may leave unread before its next questions wait.")
+    var maxUnsent = 4_096
+
     @Option(help: "Microseconds to poll before sleeping; 0 sleeps at once.")
     var spin: UInt64 = 0
 
@@ -60,6 +65,9 @@ struct Stiled: ParsableCommand {
         guard (1...100_000).contains(maxConnections) else {
             throw ValidationError("--max-connections must be from 1 to 100000")
         }
+        guard (16...1_048_576).contains(maxUnsent) else {
+            throw ValidationError("--max-unsent must be from 16 to 1048576 KiB")
+        }
         guard (0...10_000_000).contains(maxSubscriptions) else {
             throw ValidationError("--max-subscriptions must be from 0 to 10000000")
         }
@@ -73,6 +81,7 @@ struct Stiled: ParsableCommand {
         settings.reactors = reactors > 0 ? reactors : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         settings.maxConnections = maxConnections
         settings.maxSubscriptions = maxSubscriptions
+        settings.maxUnsentBytes = maxUnsent << 10
         settings.spin = spin
         settings.pin = pin
         settings.nice = nice

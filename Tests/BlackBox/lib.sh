@@ -56,9 +56,9 @@ ended() {
   unset "running[$1]"
   return "$status"
 }
-# serve STORE SOCKET LOG: starts stiled and waits for its socket; its id is in $process.
+# serve STORE SOCKET LOG [OPTION…]: starts stiled and waits for its socket; its id is in $process.
 serve() {
-  "$binaries/stiled" --store "$1" --socket "$2" --reactors 1 2>"$3" &
+  "$binaries/stiled" --store "$1" --socket "$2" --reactors 1 "${@:4}" 2>"$3" &
   started
   await test -S "$2" || { cat "$3" >&2; fail "the daemon made no socket"; }
 }
