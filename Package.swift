@@ -100,8 +100,20 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
+            name: "Administration",
+            dependencies: [
+                "StrictJSON", "PolicyLanguage", "AttributeStore", "DecisionProtocol", "DecisionPath", "StileClient",
+                "Credentials", "GatewayCore",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
             name: "Gateway",
             dependencies: [
+                "Administration",
                 "CLinux", "ServiceManager", "StrictJSON", "AttributeStore", "DecisionProtocol", "StileClient",
                 "Credentials",
                 "GatewayCore",
@@ -173,6 +185,11 @@ let package = Package(
             dependencies: ["AttributeStore", "DecisionEngine", "PolicyLanguage", "StrictJSON"], swiftSettings: strict),
         .testTarget(
             name: "CredentialsTests", dependencies: ["Credentials", "AttributeStore"], swiftSettings: strict),
+        .testTarget(
+            name: "GatewayCoreTests",
+            dependencies: ["GatewayCore", "StrictJSON", .product(name: "HTTPTypes", package: "swift-http-types")],
+            swiftSettings: strict),
+        .testTarget(name: "AdministrationTests", dependencies: ["Administration", "StrictJSON"], swiftSettings: strict),
         .testTarget(
             name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],
             swiftSettings: strict),

@@ -26,9 +26,10 @@ package enum Change: Sendable, Hashable {
     /// A signal about an entity, with its instants in ms since the epoch.
     case signal(type: String, id: String, name: String, value: JSONValue, at: Int64, expires: Int64?)
     /// A version of all policy files.
-    case putPolicies(version: UInt64, files: [PolicyFile], author: String, message: String, at: Int64)
+    case putPolicies(
+        version: UInt64, files: [PolicyFile], author: String, message: String, at: Int64, id: UniqueID = UniqueID())
     /// The version that decides.
-    case activatePolicies(version: UInt64)
+    case activatePolicies(version: UInt64, author: String = "", message: String = "", at: Int64 = 0)
 
     /// A member of a group.
     package struct Member: Sendable, Hashable {
@@ -87,13 +88,17 @@ extension Change {
                 0: .unsigned(12), 1: .text(type), 2: .text(id), 5: .text(name), 4: json(value), 8: .number(at),
                 9: expires.map { .number($0) },
             ])
-        case .putPolicies(let version, let files, let author, let message, let at):
+        case .putPolicies(let version, let files, let author, let message, let at, let id):
             .record([
                 0: .unsigned(13), 10: .unsigned(version),
                 11: .array(files.map { .array([.text($0.name), .text($0.text)]) }), 12: .text(author),
-                13: .text(message), 8: .number(at),
+                13: .text(message), 8: .number(at), 16: .bytes(id.bytes),
             ])
-        case .activatePolicies(let version): .record([0: .unsigned(14), 10: .unsigned(version)])
+        case .activatePolicies(let version, let author, let message, let at):
+            .record([
+                0: .unsigned(14), 10: .unsigned(version), 12: author.isEmpty ? nil : .text(author),
+                13: message.isEmpty ? nil : .text(message), 8: at == 0 ? nil : .number(at),
+            ])
         }
     }
 
@@ -140,10 +145,13 @@ extension Change {
                     guard let parts = file.items, parts.count == 2, let name = parts[0].text, let text = parts[1].text
                     else { return nil }
                     return PolicyFile(name: name, text: text)
-                }, author: value[12]?.text ?? "", message: value[13]?.text ?? "", at: value[8]?.int ?? 0)
+                }, author: value[12]?.text ?? "", message: value[13]?.text ?? "", at: value[8]?.int ?? 0,
+                id: UniqueID(value[16]) ?? UniqueID(version: version))
         case (14, _, _):
             guard let version = value[10]?.uint else { return nil }
-            self = .activatePolicies(version: version)
+            self = .activatePolicies(
+                version: version, author: value[12]?.text ?? "", message: value[13]?.text ?? "",
+                at: value[8]?.int ?? 0)
         default: return nil
         }
     }

@@ -92,9 +92,10 @@ struct Fold: ~Copyable {
             return nil
         case .signal(let type, let id, let name, let value, let at, let expires):
             return try putSignal(type, id, name, SignalValue(value: value, at: at, expires: expires), transaction)
-        case .putPolicies(let version, let files, let author, let message, let at):
-            return try putPolicies(version, files, author, message, at, transaction)
-        case .activatePolicies(let version): return try activate(version, transaction)
+        case .putPolicies(let version, let files, let author, let message, let at, let id):
+            return try putPolicies(version, id, files, author, message, at, transaction)
+        case .activatePolicies(let version, let author, let message, let at):
+            return try activate(version, author, message, at, transaction)
         }
     }
 
@@ -486,7 +487,7 @@ struct Fold: ~Copyable {
     // MARK: Policies
 
     private mutating func putPolicies(
-        _ version: UInt64, _ files: [PolicyFile], _ author: String, _ message: String, _ at: Int64,
+        _ version: UInt64, _ id: UniqueID, _ files: [PolicyFile], _ author: String, _ message: String, _ at: Int64,
         _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) -> StoreError? {
         let sources = files.map { SourceFile(name: $0.name, text: $0.text) }
@@ -499,9 +500,10 @@ struct Fold: ~Copyable {
         let layout = try layoutNumber(for: policies.catalog, transaction)
         let entry = CBORValue.record([
             0: .array(files.map { .array([.text($0.name), .text($0.text)]) }), 1: .text(author), 2: .text(message),
-            3: .number(at), 4: .number(layout),
+            3: .number(at), 4: .number(layout), 5: .bytes(id.bytes),
         ])
         try transaction.put(databases.policies, Key.number(version), [Key.plain] + entry.encoded)
+        try transaction.put(databases.meta, StoredPolicies.idPrefix + id.bytes, [Key.plain] + Key.number(version))
         return nil
     }
 
@@ -519,7 +521,8 @@ struct Fold: ~Copyable {
     }
 
     private mutating func activate(
-        _ version: UInt64, _ transaction: borrowing LMDBWriteTransaction
+        _ version: UInt64, _ author: String, _ message: String, _ at: Int64,
+        _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) -> StoreError? {
         guard let stored = try StoredPolicies.read(version, databases, transaction) else {
             return StoreError(.versionUnknown, "no version \(version): `stile policy list` shows what there is")
@@ -556,6 +559,11 @@ struct Fold: ~Copyable {
         generations.layout = stored.layout
         let live = CBORValue.array(layouts.map { .number($0.number) })
         try transaction.put(databases.meta, Self.liveKey, [Key.plain] + live.encoded)
+        let entry = CBORValue.record([
+            0: .unsigned(version), 1: .text(author), 2: .text(message), 3: .number(at),
+        ])
+        try transaction.put(
+            databases.meta, Activation.prefix + Key.number(generations.policy), [Key.plain] + entry.encoded)
         return nil
     }
 
@@ -626,9 +634,35 @@ enum LayoutSignature {
     }
 }
 
+/// A version that was made the one that decides.
+package struct Activation: Sendable {
+    /// The generation of policies that it began.
+    package var generation: UInt64
+    package var version: UInt64
+    package var author: String
+    package var message: String
+    /// ms since the epoch.
+    package var at: Int64
+
+    static let prefix = Array("activation\u{0}".utf8)
+
+    init?(generation: UInt64, _ stored: [UInt8]) {
+        guard stored.first == Key.plain, let value = try? CBORValue.decode(Array(stored.dropFirst())),
+            let version = value[0]?.uint
+        else { return nil }
+        self.generation = generation
+        self.version = version
+        author = value[1]?.text ?? ""
+        message = value[2]?.text ?? ""
+        at = value[3]?.int ?? 0
+    }
+}
+
 /// A stored version of the policies.
 package struct StoredPolicies: Sendable {
     package var version: UInt64
+    /// What the API knows it by.
+    package var id: UniqueID
     package var files: [PolicyFile]
     package var author: String
     package var message: String
@@ -638,6 +672,9 @@ package struct StoredPolicies: Sendable {
     package var layout: UInt32
 
     var sources: [SourceFile] { files.map { SourceFile(name: $0.name, text: $0.text) } }
+
+    /// What the keys in `meta` start with that lead from an id to its version.
+    static let idPrefix = Array("version\u{0}".utf8)
 
     init?(version: UInt64, _ stored: [UInt8]) {
         guard stored.first == Key.plain, let value = try? CBORValue.decode(Array(stored.dropFirst())),
@@ -653,6 +690,7 @@ package struct StoredPolicies: Sendable {
         author = value[1]?.text ?? ""
         message = value[2]?.text ?? ""
         at = value[3]?.int ?? 0
+        id = UniqueID(value[5]) ?? UniqueID(version: version)
         self.layout = UInt32(truncatingIfNeeded: layout)
     }
 

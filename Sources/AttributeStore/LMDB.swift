@@ -215,11 +215,13 @@ package struct LMDBReadTransaction: ~Copyable {
     }
 
     /// All pairs whose key starts with the prefix, in order, until `body` returns false.
+    /// - Parameter from: start at this key instead of the prefix's first.
     package func scan(
-        _ database: LMDBDatabase, prefix: [UInt8] = [], _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
+        _ database: LMDBDatabase, prefix: [UInt8] = [], from: [UInt8]? = nil,
+        _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
     ) throws(LMDBError) {
         guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
-        try unsafe scanPairs(handle, database, prefix, body)
+        try unsafe scanPairs(handle, database, prefix, from: from ?? prefix, body)
     }
 
     /// Pairs from a key on, lent to the closure one after the other, in order, until `body` returns false.
@@ -315,7 +317,7 @@ package struct LMDBWriteTransaction: ~Copyable {
     package func scan(
         _ database: LMDBDatabase, prefix: [UInt8] = [], _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
     ) throws(LMDBError) {
-        try unsafe scanPairs(handle, database, prefix, body)
+        try unsafe scanPairs(handle, database, prefix, from: prefix, body)
     }
 
     /// The last key of a database.
@@ -372,7 +374,7 @@ private func copy(
 }
 
 private func scanPairs(
-    _ transaction: OpaquePointer, _ database: LMDBDatabase, _ prefix: [UInt8],
+    _ transaction: OpaquePointer, _ database: LMDBDatabase, _ prefix: [UInt8], from: [UInt8],
     _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
 ) throws(LMDBError) {
     var cursor: OpaquePointer?
@@ -381,10 +383,10 @@ private func scanPairs(
     var key = unsafe MDB_val()
     var value = unsafe MDB_val()
     var code: Int32
-    if prefix.isEmpty {
+    if from.isEmpty {
         code = unsafe mdb_cursor_get(cursor, &key, &value, MDB_FIRST)
     } else {
-        code = unsafe prefix.withUnsafeBytes { bytes in
+        code = unsafe from.withUnsafeBytes { bytes in
             unsafe key = MDB_val(mv_size: bytes.count, mv_data: UnsafeMutableRawPointer(mutating: bytes.baseAddress))
             return unsafe mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE)
         }

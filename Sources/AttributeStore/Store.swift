@@ -108,14 +108,18 @@ package struct Store: Sendable {
                 + (known.isEmpty ? ": create it with `stile tenant create \(id)`" : "; there are: \(list)"))
     }
 
-    /// Replaces a tenant's record, for example who may ask.
-    package func updateTenant(_ id: String, _ record: TenantRecord) throws(StoreError) {
+    /// Changes a tenant's record, for example who may ask.
+    package func updateTenant(_ id: String, _ change: (inout TenantRecord) -> Void) throws(StoreError) {
         // Opened for writing first: a process has an environment open once, in one way.
         let control = try openControl(readOnly: false)
         _ = try tenant(id)
         try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
             let database = try control.database(Self.registry)
             let transaction = try LMDBWriteTransaction(control)
+            guard var record = try transaction.get(database, Array(id.utf8)).flatMap({ TenantRecord($0) }) else {
+                return Self.unknown(id, known: [])
+            }
+            change(&record)
             try transaction.put(database, Array(id.utf8), [Key.plain] + record.cbor.encoded)
             try transaction.commit()
             return nil
@@ -201,14 +205,20 @@ package struct TenantRecord: Sendable, Hashable {
     package var created: Int64
     /// User ids (of the operating system) that may ask about this tenant; empty allows the daemon's own and root.
     package var allowedUsers: [UInt32]
+    /// Per cent of the rules that tests must reach before the gateway activates a version.
+    package var minCoverage: Int
 
-    package init(created: Int64, allowedUsers: [UInt32]) {
+    package init(created: Int64, allowedUsers: [UInt32], minCoverage: Int = 0) {
         self.created = created
         self.allowedUsers = allowedUsers
+        self.minCoverage = minCoverage
     }
 
     var cbor: CBORValue {
-        .record([0: .number(created), 1: .array(allowedUsers.map { .number($0) })])
+        .record([
+            0: .number(created), 1: .array(allowedUsers.map { .number($0) }),
+            2: minCoverage == 0 ? nil : .number(minCoverage),
+        ])
     }
 
     init?(_ stored: [UInt8]) {
@@ -216,6 +226,7 @@ package struct TenantRecord: Sendable, Hashable {
             return nil
         }
         created = value[0]?.int ?? 0
+        minCoverage = Int(clamping: value[2]?.int ?? 0)
         allowedUsers = (value[1]?.items ?? []).compactMap { $0.uint.map { UInt32(truncatingIfNeeded: $0) } }
     }
 }

@@ -133,6 +133,15 @@ package struct TenantReader: ~Copyable {
         try value(databases.policies, Key.number(version)).flatMap { StoredPolicies(version: version, $0) }
     }
 
+    /// The newest version's number; 0 when there is none.
+    package func lastVersion() throws(StoreError) -> UInt64 {
+        do throws(LMDBError) {
+            return (try transaction.lastKey(databases.policies)).map { Key.uint64($0) } ?? 0
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
     /// All versions, oldest first.
     package func allPolicies() throws(StoreError) -> [StoredPolicies] {
         var list: [StoredPolicies] = []
@@ -202,6 +211,18 @@ package struct TenantReader: ~Copyable {
                 let items = (try? CBORLog.decode(value)) ?? nil
                 return body(Key.uint64(key), items?.time ?? 0, items?.change)
             }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
+    /// Pairs in order from a key on, until `body` returns false.
+    func scan(
+        _ database: LMDBDatabase, prefix: [UInt8], from: [UInt8],
+        until body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
+    ) throws(StoreError) {
+        do throws(LMDBError) {
+            try transaction.scan(database, prefix: prefix, from: from, body)
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }

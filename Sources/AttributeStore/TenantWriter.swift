@@ -39,6 +39,14 @@ package struct TenantWriter: ~Copyable {
         guard changes.count <= StoreLimits.maxBatch else {
             throw StoreError(.valueInvalid, "\(changes.count) changes in a batch, above \(StoreLimits.maxBatch)")
         }
+        return try append(time: time) { _, _ in .success(changes) }
+    }
+
+    /// Appends what `changes` makes of the state that they are appended to.
+    private mutating func append(
+        time: Int64,
+        _ changes: (borrowing LMDBWriteTransaction, Generations) throws(LMDBError) -> Result<[Change], StoreError>
+    ) throws(StoreError) -> UInt64 {
         var refusal: StoreError?
         var sequence: UInt64 = 0
         do throws(LMDBError) {
@@ -46,7 +54,12 @@ package struct TenantWriter: ~Copyable {
             sequence = (try transaction.lastKey(databases.log)).map { Key.uint64($0) } ?? 0
             let generations = try refresh(transaction)
             var fold = Fold(databases, generations, layouts)
-            for (index, change) in changes.enumerated() {
+            var list: [Change] = []
+            switch try changes(transaction, generations) {
+            case .success(let made): list = made
+            case .failure(let error): refusal = error
+            }
+            for (index, change) in list.enumerated() {
                 sequence += 1
                 do throws(FoldError) {
                     try fold.apply(change, transaction)
@@ -88,6 +101,18 @@ package struct TenantWriter: ~Copyable {
     package mutating func push(
         _ files: [PolicyFile], author: String, message: String, time: Int64
     ) throws(StoreError) -> UInt64 {
+        try store(files, author: author, message: message, activates: true, expecting: nil, time: time).version
+    }
+
+    /// Stores the files as a new version.
+    /// - Parameters:
+    ///   - activates: make it the one that decides, in the same transaction.
+    ///   - expecting: the generation of policies that the author has seen.
+    /// - Throws: `policies_rejected` when they do not check or do not compile, `conflict` when somebody else has
+    ///   activated a version since; nothing was stored.
+    package mutating func store(
+        _ files: [PolicyFile], author: String, message: String, activates: Bool, expecting: UInt64?, time: Int64
+    ) throws(StoreError) -> (version: UInt64, id: UniqueID) {
         // Activation keeps the views of this version and of the one before it. A daemon that could not compile the one
         // before would be left without the views of what it decides by.
         if let policies = checkPolicies(files.map { SourceFile(name: $0.name, text: $0.text) }).policies {
@@ -97,22 +122,37 @@ package struct TenantWriter: ~Copyable {
                 throw StoreError(.policiesRejected, "the policies do not compile: \(error.message); nothing was stored")
             }
         }
-        let version = try nextVersion()
-        try append(
-            [
-                .putPolicies(version: version, files: files, author: author, message: message, at: time),
-                .activatePolicies(version: version),
-            ], time: time)
-        return version
+        let id = UniqueID()
+        var version: UInt64 = 0
+        let policies = databases.policies
+        _ = try append(time: time) { (transaction, generations) throws(LMDBError) in
+            if let refusal = Self.conflict(expecting, generations) { return .failure(refusal) }
+            version = (try transaction.lastKey(policies)).map { Key.uint64($0) + 1 } ?? 1
+            let put = Change.putPolicies(
+                version: version, files: files, author: author, message: message, at: time, id: id)
+            let activate = Change.activatePolicies(version: version, author: author, message: message, at: time)
+            return .success(activates ? [put, activate] : [put])
+        }
+        return (version, id)
     }
 
-    private func nextVersion() throws(StoreError) -> UInt64 {
-        do throws(LMDBError) {
-            let transaction = try LMDBWriteTransaction(environment)
-            return (try transaction.lastKey(databases.policies)).map { Key.uint64($0) + 1 } ?? 1
-        } catch {
-            throw StoreError(error, path: path, mapSize: environment.mapSize)
+    /// Makes a stored version the one that decides.
+    /// - Parameter expecting: the generation of policies that the author has seen.
+    /// - Throws: `version_unknown`, `conflict`.
+    package mutating func activate(
+        version: UInt64, author: String, message: String, expecting: UInt64?, time: Int64
+    ) throws(StoreError) {
+        _ = try append(time: time) { (_, generations) throws(LMDBError) in
+            if let refusal = Self.conflict(expecting, generations) { return .failure(refusal) }
+            return .success([.activatePolicies(version: version, author: author, message: message, at: time)])
         }
+    }
+
+    private static func conflict(_ expected: UInt64?, _ generations: Generations) -> StoreError? {
+        guard let expected, expected != generations.policy else { return nil }
+        return StoreError(
+            .conflict,
+            "somebody else has activated version \(generations.activeVersion) meanwhile: look at it, then try again")
     }
 
     /// Reads the generations, and the live catalogs when another process has activated a version.

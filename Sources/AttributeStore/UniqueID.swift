@@ -1,5 +1,7 @@
 // Ids that tell nothing: UUIDs of version 4 (RFC 9562, 5.4).
 
+import CBOR
+
 /// A UUID.
 package struct UniqueID: Sendable, Hashable, CustomStringConvertible {
     private let high: UInt64
@@ -18,6 +20,18 @@ package struct UniqueID: Sendable, Hashable, CustomStringConvertible {
         guard bytes.count == 16 else { return nil }
         high = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
         low = bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// From a stored value; nil when it is none.
+    init?(_ value: CBORValue?) {
+        guard case .bytes(let bytes)? = value else { return nil }
+        self.init(bytes: bytes)
+    }
+
+    /// What stands for the id of a version from before versions had one.
+    init(version: UInt64) {
+        high = 0x8000
+        low = 0x8000_0000_0000_0000 | version
     }
 
     /// From the usual form, in either case: `9b2d8f5e-31f4-4c1a-8d2e-0a6f5b7c9d10`.

@@ -1,6 +1,7 @@
 // The gateway: opens the store, binds the listeners, serves until it is told to stop, and tells the service manager
 // how things stand.
 
+import Administration
 import AttributeStore
 import CLinux
 import CoreMetrics
@@ -115,7 +116,7 @@ package struct GatewayServer: Sendable {
     private func endpoints(_ surface: Surface, _ services: GatewayServices) -> [Endpoint] {
         let health = HealthRoom(
             services: services, metrics: metrics, decisionSocket: configuration.decisionSocket)
-        let rooms = [health.room(surface)]
+        let rooms = [health.room(surface), Administration.room(services)]
         return rooms.filter { $0.surface == surface }.flatMap(\.endpoints)
     }
 }

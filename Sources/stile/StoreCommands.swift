@@ -88,8 +88,7 @@ struct TenantCommand: ParsableCommand {
         func run() throws {
             let store = Store(path: store)
             try withStore { () throws(StoreError) in
-                let created = try store.tenants().first { $0.id == id }?.record.created ?? 0
-                try store.updateTenant(id, TenantRecord(created: created, allowedUsers: users))
+                try store.updateTenant(id) { $0.allowedUsers = users }
             }
             print(
                 "tenant \(id) may be asked about by \(users.isEmpty ? "nobody else" : users.map(String.init).joined(separator: ", "))"
@@ -353,7 +352,9 @@ struct PolicyCommand: ParsableCommand {
                 try TenantWriter(store, tenant: options.tenant)
             }
             do throws(StoreError) {
-                try writer.append([.activatePolicies(version: version)], time: Terminal.nowMilliseconds)
+                try writer.activate(
+                    version: version, author: Operator.name, message: "rolled back", expecting: nil,
+                    time: Terminal.nowMilliseconds)
             } catch {
                 throw report(error)
             }

@@ -30,7 +30,7 @@ struct DoorbellTests {
         let temporary = try TemporaryStore()
         let bell = try #require(Doorbell(temporary.store))
         let before = bell.registryCount
-        try temporary.store.updateTenant("t", TenantRecord(created: 1, allowedUsers: [8]))
+        try temporary.store.updateTenant("t") { $0.allowedUsers = [8] }
         #expect(bell.registryCount == before + 1)
     }
 

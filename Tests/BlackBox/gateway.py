@@ -1,0 +1,1068 @@
+#!/usr/bin/env python3
+"""The gateway from outside: callers, tenants, policies, hostile input, TLS, sockets handed over, crashes.
+
+    gateway.py BINARIES
+
+Uses Python's own library alone. Each test is a function named for the behaviour it holds.
+"""
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import io
+
+BINARIES = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else ".build/debug")
+HERE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+LEDGER = os.path.join(HERE, "policies/ledger")
+PROBLEM = "application/problem+json"
+
+
+def stile(*arguments, check=True):
+    """Runs the tool; its standard output."""
+    done = subprocess.run([f"{BINARIES}/stile", *arguments], capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise AssertionError(f"stile {' '.join(arguments)}: {done.stderr}")
+    return done.stdout.strip()
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout=20):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def code(self):
+        return self.json.get("code")
+
+    def __repr__(self):
+        return f"{self.status} {self.body[:300]!r}"
+
+
+class World:
+    """A store, a daemon and a gateway in a folder of their own."""
+
+    def __init__(self, limits=None, listeners=None, extra=None, daemon=True):
+        self.folder = tempfile.mkdtemp(prefix="stile-gw-")
+        self.store = f"{self.folder}/store"
+        self.decision = f"{self.folder}/decision.sock"
+        self.admin = f"{self.folder}/admin.sock"
+        self.processes = {}
+        self.configuration = {
+            "listeners": listeners(self) if listeners else [{"serves": "admin", "socket": self.admin}],
+            "limits": limits or {},
+        }
+        self.configuration.update(extra or {})
+        self.operator = stile("credential", "create", "--store", self.store, "--role", "operator")
+        if daemon:
+            self.start_daemon()
+        self.start_gateway()
+
+    def path(self, name):
+        return f"{self.folder}/{name}"
+
+    def start(self, name, command, ready, **options):
+        log = open(self.path(f"{name}.log"), "ab")
+        process = subprocess.Popen(command, stderr=log, stdout=log, **options)
+        self.processes[name] = process
+        deadline = time.monotonic() + 20
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{name} does not start: {self.log(name)}")
+            time.sleep(0.01)
+        return process
+
+    def start_daemon(self):
+        self.start(
+            "stiled",
+            [f"{BINARIES}/stiled", "--store", self.store, "--socket", self.decision, "--reactors", "1"],
+            lambda: os.path.exists(self.decision))
+
+    def start_gateway(self, **options):
+        configuration = self.path("gateway.json")
+        with open(configuration, "w") as file:
+            json.dump(self.configuration, file)
+        before = self.log("gateway").count("listening")
+        wanted = before + len(self.configuration["listeners"])
+        self.start(
+            "gateway",
+            [f"{BINARIES}/stile-gateway", "--config", configuration, "--store", self.store,
+             "--decision-socket", self.decision, "--log-level", "info"],
+            lambda: self.log("gateway").count("listening") >= wanted, **options)
+
+    def log(self, name):
+        try:
+            with open(self.path(f"{name}.log"), errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def ask(self, method, path, token=None, body=None, headers=None, socket_path=None, raw=None):
+        connection = UnixConnection(socket_path or self.admin)
+        fields = dict(headers or {})
+        if token:
+            fields["Authorization"] = f"Bearer {token}"
+        data = raw
+        if body is not None:
+            data = json.dumps(body).encode()
+            fields.setdefault("Content-Type", "application/json")
+        try:
+            connection.request(method, path, body=data, headers=fields)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def tenant(self, name, policies=LEDGER, data=True):
+        """A tenant with policies, data and an administrator, whose credential is given back."""
+        stile("tenant", "create", name, "--store", self.store)
+        if policies:
+            stile("policy", "push", policies, "--store", self.store, "--tenant", name)
+            if data:
+                files = sorted(os.listdir(f"{policies}/data"))
+                stile("load", "--store", self.store, "--tenant", name, *[f"{policies}/data/{f}" for f in files])
+        return self.credential("tenant-admin", name)
+
+    def credential(self, role, tenant=None):
+        options = ["--tenant", tenant] if tenant else []
+        return stile("credential", "create", "--store", self.store, "--role", role, *options)
+
+    def stop(self, name, how=signal.SIGTERM):
+        process = self.processes.pop(name)
+        process.send_signal(how)
+        return process.wait(30)
+
+    def close(self):
+        for name in list(self.processes):
+            self.stop(name)
+        shutil.rmtree(self.folder)
+
+
+def expect(condition, *what):
+    if not condition:
+        raise AssertionError(" ".join(str(part) for part in what))
+
+
+def archive(folder):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.add(folder, arcname=".")
+    return buffer.getvalue()
+
+
+def files(folder=LEDGER, **replaced):
+    names = [name for name in sorted(os.listdir(folder)) if name.endswith(".stile")]
+    return [{"name": n, "text": replaced.get(n.split(".")[0]) or open(f"{folder}/{n}").read()} for n in names]
+
+
+# Callers
+
+
+def test_callers_are_let_in_by_their_role():
+    world = World()
+    admin = world.tenant("acme")
+    auditor, pep = world.credential("auditor", "acme"), world.credential("pep", "acme")
+    base = "/admin/v1/tenants/acme"
+    expect(world.ask("GET", f"{base}/policies", admin).status == 200)
+    expect(world.ask("GET", f"{base}/policies", auditor).status == 200)
+    expect(world.ask("DELETE", f"{base}/sessions/s-ada", auditor).status == 403)
+    expect(world.ask("GET", f"{base}/policies", pep).code == "forbidden")
+    expect(world.ask("GET", f"{base}/policies", world.operator).status == 403)
+    expect(world.ask("GET", base, world.operator).status == 200)
+    none = world.ask("GET", f"{base}/policies")
+    expect(none.status == 401 and none.headers["WWW-Authenticate"] == 'Bearer realm="stile"', none)
+    wrong = world.ask("GET", f"{base}/policies", admin[:-1] + ("a" if admin[-1] != "a" else "b"))
+    expect(wrong.status == 401 and 'error="invalid_token"' in wrong.headers["WWW-Authenticate"], wrong)
+    for strange in ["Basic YTpi", "Bearer", "Bearer ", "bearer x y", f"Bearer {admin}, Bearer {admin}", "Bearer \u00ff"]:
+        answer = world.ask("GET", base, headers={"Authorization": strange.encode("latin-1")})
+        expect(answer.status == 401, strange, answer)
+    expect(world.ask("GET", base, headers={"Authorization": f"bearer {admin}"}).status == 200)
+    log = world.log("gateway")
+    expect(admin not in log and pep not in log and auditor not in log, "a credential stands in the log")
+    expect(log.count("code=invalid_credential") >= 6 and "malformed credential" in log, log)
+    world.close()
+
+
+def test_credentials_are_made_rotated_and_revoked():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme/credentials"
+    made = world.ask("POST", base, admin, {"role": "auditor", "label": "yearly", "expires_in_days": 30})
+    expect(made.status == 201 and re.fullmatch(r"stile_auditor_[0-9A-Za-z]{71}", made.json["credential"]), made)
+    expect(made.headers["Location"] == f"{base}/{made.json['id']}", made.headers)
+    token = made.json["credential"]
+    listed = world.ask("GET", base, token).json["credentials"]
+    expect([c["role"] for c in listed] == ["tenant-admin", "auditor"], listed)
+    expect("credential" not in listed[0] and "hash" not in listed[0], listed)
+    rotated = world.ask("POST", f"{base}/{made.json['id']}/rotate", admin, {"overlap_hours": 1})
+    expect(rotated.status == 201 and rotated.json["replaces"] == made.json["id"], rotated)
+    expect(world.ask("GET", base, token).status == 200, "the old one is good for the overlap")
+    expect(world.ask("GET", base, rotated.json["credential"]).status == 200)
+    at_once = world.ask("POST", f"{base}/{rotated.json['id']}/rotate", admin, {"overlap_hours": 0})
+    expect(world.ask("GET", base, rotated.json["credential"]).status == 401)
+    expect(world.ask("DELETE", f"{base}/{at_once.json['id']}", admin).json["state"] == "revoked")
+    expect(world.ask("GET", base, at_once.json["credential"]).status == 401)
+    expect(world.ask("POST", f"{base}/{at_once.json['id']}/rotate", admin, {}).status == 409)
+    stile("credential", "revoke", made.json["id"], "--store", world.store)
+    expect(world.ask("GET", base, token).status == 401, "the tool's revocation counts at once")
+    expect("revoked credential" in world.log("gateway"), "the log says why")
+    operators = world.ask("GET", "/admin/v1/operators/credentials", world.operator).json["credentials"]
+    expect(len(operators) == 1 and "tenant" not in operators[0], operators)
+    expect(world.ask("POST", base, admin, {"role": "operator"}).status == 400)
+    world.close()
+
+
+def test_a_revocation_counts_on_an_open_connection():
+    world = World()
+    admin = world.tenant("acme")
+    connection = UnixConnection(world.admin)
+    headers = {"Authorization": f"Bearer {admin}"}
+    for expected in [200, 200, 401]:
+        if expected == 401:
+            identity = json.loads(
+                stile("credential", "list", "--tenant", "acme", "--store", world.store, "--json"))["id"]
+            stile("credential", "revoke", identity, "--store", world.store)
+        connection.request("GET", "/admin/v1/tenants/acme", headers=headers)
+        answer = Answer(connection.getresponse())
+        expect(answer.status == expected, answer)
+    connection.close()
+    world.close()
+
+
+def test_rates_are_held_and_told():
+    world = World(limits={
+        "caller_rate": {"per_second": 1, "burst": 5}, "failure_rate": {"per_second": 1, "burst": 3}})
+    admin = world.tenant("acme")
+    answers = [world.ask("GET", "/admin/v1/tenants/acme", admin) for _ in range(8)]
+    statuses = [a.status for a in answers]
+    expect(statuses.count(200) >= 5 and 429 in statuses, statuses)
+    refused = next(a for a in answers if a.status == 429)
+    expect(refused.code == "too_many_requests" and int(refused.headers["Retry-After"]) >= 1, refused)
+    bad = [world.ask("GET", "/admin/v1/tenants/acme", "stile_pep_x").status for _ in range(6)]
+    expect(bad[:3] == [401] * 3 and bad[-1] == 429, bad)
+    expect(world.ask("GET", "/admin/v1/tenants", world.operator).status == 200, "others are not held up")
+    world.close()
+
+
+def test_a_trusted_user_of_the_system_needs_no_credential():
+    def listeners(world):
+        me = os.getuid()
+        return [
+            {"serves": "admin", "socket": world.admin, "trust": [{"user": me, "role": "operator"}]},
+            {"serves": "admin", "name": "others", "socket": world.path("others.sock"),
+             "trust": [{"user": me + 1, "role": "operator"}]},
+        ]
+    world = World(listeners=listeners)
+    expect(world.ask("GET", "/admin/v1/tenants").status == 200)
+    expect(world.ask("GET", "/admin/v1/tenants", socket_path=world.path("others.sock")).status == 401)
+    expect(world.ask("GET", "/admin/v1/tenants", "stile_x").status == 401, "a bad credential is not passed over")
+    world.close()
+
+
+# Tenants
+
+
+def routes(world):
+    document = world.ask("GET", "/admin/v1/openapi.json").json
+    for path, methods in document["paths"].items():
+        for method in methods:
+            yield method.upper(), path
+
+
+def test_nothing_of_another_tenant_can_be_reached_or_learnt():
+    world = World()
+    mine, other = world.tenant("mine"), world.tenant("other")
+    base = "/admin/v1/tenants/other"
+    theirs = {
+        "version": world.ask("GET", f"{base}/policies", other).json["versions"][0]["id"],
+        "credential": world.ask("GET", f"{base}/credentials", other).json["credentials"][0]["id"],
+        "session": "only-there", "type": "payrun", "id": "only-there",
+    }
+    for line in [
+        {"resource": {"type": "payrun", "id": "only-there", "properties": {"total": 7}}},
+        {"session": {"id": "only-there", "subject": {"type": "user", "id": "ada"}, "expires": "now+8h"}},
+        {"signal": {"name": "user.risk", "subject": {"type": "user", "id": "only-there"}, "value": "high"}},
+    ]:
+        subprocess.run(
+            [f"{BINARIES}/stile", "load", "--store", world.store, "--tenant", "other", "-"],
+            input=json.dumps(line), text=True, check=True, capture_output=True)
+    callers = {
+        "tenant-admin": mine, "auditor": world.credential("auditor", "mine"), "pep": world.credential("pep", "mine"),
+        "provisioner": world.credential("provisioner", "mine"), "transmitter": world.credential("transmitter", "mine"),
+    }
+    bodies = {
+        "policies": {"files": files()}, "validate": {"files": files()}, "rotate": {}, "activate": {}, "rollback": {},
+        "credentials": {"role": "pep"}, "revoke-sessions": None, "explain": {
+            "subject": {"type": "user", "id": "ada"}, "action": {"name": "read"},
+            "resource": {"type": "payrun", "id": "p"}},
+    }
+    before = world.ask("GET", f"{base}/activation", other).body
+    seen, walked = set(), 0
+
+    def walk(method, path, token, tenant):
+        filled = path.format(tenant=tenant, **theirs)
+        body = bodies.get(path.rsplit("/", 1)[-1], {}) if method in ("POST", "PUT", "PATCH") else None
+        query = f"?confirm={tenant}" if (method, path) == ("DELETE", "/admin/v1/tenants/{tenant}") else ""
+        return world.ask(method, filled + query, token, body, {"If-Match": "*"})
+
+    for method, path in routes(world):
+        for role, token in callers.items():
+            walked += 1
+            if "{tenant}" not in path:
+                expect(walk(method, path, token, "other").status == 403, method, path, role)
+                continue
+            there = walk(method, path, token, "other")
+            nowhere = walk(method, path, token, "nowhere")
+            expect(there.status == 404, method, path, role, there)
+            expect(there.body == nowhere.body and there.status == nowhere.status, method, path, role)
+            seen.add(there.body)
+            # My own tenant's path with an id that only the other has.
+            if any("{" + name + "}" in path for name in theirs) and role == "tenant-admin":
+                mixed = walk(method, path, token, "mine")
+                if method == "PUT" or path.endswith(("/permissions", "/signals", "/revoke-sessions", "/resources/{type}")):
+                    expect(mixed.status in (200, 201), method, path, mixed)
+                    expect(b'"high"' not in mixed.body and b'"total":7' not in mixed.body, method, path, mixed)
+                    if method == "PUT":
+                        world.ask("DELETE", path.format(tenant="mine", **theirs), mine)
+                else:
+                    expect(mixed.status == 404, method, path, mixed)
+                    expect(b"other" not in mixed.body, mixed)
+        expect(walk(method, path, None, "other").status == 401, method, path, "without a credential")
+    expect(len(seen) == 1, "every refusal is the same", seen)
+    expect(world.ask("GET", f"{base}/activation", other).body == before, "nothing was changed")
+    kept = world.ask("GET", f"{base}/resources/payrun/only-there", other)
+    expect(kept.json["properties"] == {"total": 7}, kept)
+    expect(walked > 100, walked)
+    world.close()
+
+
+def test_path_header_and_credential_agree_on_the_tenant():
+    world = World()
+    mine, _ = world.tenant("mine"), world.tenant("other")
+    base = "/admin/v1/tenants/mine"
+    expect(world.ask("GET", base, mine, headers={"Stile-Tenant": "mine"}).status == 200)
+    expect(world.ask("GET", base, mine, headers={"Stile-Tenant": "other"}).code == "tenant_mismatch")
+    expect(world.ask("GET", base, world.operator, headers={"Stile-Tenant": "other"}).code == "tenant_mismatch")
+    expect(world.ask("GET", "/admin/v1/tenants/m%69ne", mine).status == 200)
+    for strange in ["MINE", "..", "%2e%2e", "mine%00", "mine%2F..%2Fother", "%zz", "-", "x" * 64]:
+        expect(world.ask("GET", f"/admin/v1/tenants/{strange}", mine).status in (400, 404), strange)
+    world.close()
+
+
+def test_tenants_are_made_changed_and_deleted():
+    world = World()
+    made = world.ask("POST", "/admin/v1/tenants", world.operator, {"id": "acme", "allowed_users": [4000]})
+    expect(made.status == 201 and made.json["allowed_users"] == [4000] and made.json["min_coverage"] == 0, made)
+    expect(world.ask("POST", "/admin/v1/tenants", world.operator, {"id": "acme"}).code == "tenant_exists")
+    changed = world.ask("PATCH", "/admin/v1/tenants/acme", world.operator, {"min_coverage": 80})
+    expect(changed.json["min_coverage"] == 80 and changed.json["allowed_users"] == [4000], changed)
+    admin = world.ask("POST", "/admin/v1/tenants/acme/credentials", world.operator, {"role": "tenant-admin"})
+    token = admin.json["credential"]
+    expect(world.ask("PATCH", "/admin/v1/tenants/acme", token, {"min_coverage": 0}).status == 403)
+    put = world.ask("POST", "/admin/v1/tenants/acme/policies?activate=false", token, {"files": files()})
+    expect(put.status == 201 and put.json["state"] == "stored", put)
+    expect(world.ask("DELETE", "/admin/v1/tenants/acme", world.operator).status == 400)
+    expect(world.ask("DELETE", "/admin/v1/tenants/acme?confirm=acm", world.operator).status == 400)
+    expect(world.ask("DELETE", "/admin/v1/tenants/acme?confirm=acme", world.operator).status == 204)
+    expect(world.ask("GET", "/admin/v1/tenants/acme", world.operator).status == 404)
+    expect(world.ask("GET", "/admin/v1/tenants/acme", token).status == 401, "its callers end with it")
+    expect(world.ask("POST", "/admin/v1/tenants", world.operator, {"id": "acme"}).status == 201)
+    fresh = world.credential("tenant-admin", "acme")
+    expect(world.ask("GET", "/admin/v1/tenants/acme/policies", fresh).json == {"versions": []})
+    upload = world.ask("POST", "/admin/v1/tenants/acme/policies", fresh, {"files": files()}, {"If-Match": "*"})
+    expect(upload.status == 201 and upload.json["state"] == "active", upload)
+    expect("differences" in stile("verify", "--store", world.store, "--tenant", "acme"))
+    world.close()
+
+
+# Policies
+
+
+def test_an_upload_answers_when_stiled_decides_with_it():
+    world = World()
+    admin = world.tenant("acme", policies=None)
+    base = "/admin/v1/tenants/acme"
+    first = world.ask("GET", f"{base}/activation", admin)
+    expect(first.json == {"state": "none"}, first)
+    tag = first.headers["ETag"]
+    expect(world.ask("POST", f"{base}/policies", admin, {"files": files()}).status == 428)
+    made = world.ask("POST", f"{base}/policies", admin, {"files": files(), "message": "one"}, {"If-Match": tag})
+    expect(made.status == 201 and made.json["state"] == "active" and made.json["deciding_version"] == 1, made)
+    status = json.loads(stile("status", "--socket", world.decision, "--tenant", "acme", "--json"))
+    expect(status["active_version"] == 1, status)
+    late = world.ask("POST", f"{base}/policies", admin, {"files": files()}, {"If-Match": tag})
+    expect(late.status == 412 and late.code == "precondition_failed", late)
+    tag = made.headers["ETag"]
+    headers = {"If-Match": tag, "Content-Type": "application/x-tar"}
+    second = world.ask("POST", f"{base}/policies?message=from+a+tar", admin, raw=archive(LEDGER), headers=headers)
+    expect(second.status == 201 and second.json["deciding_version"] == 2, second)
+    expect(second.json["version"]["message"] == "from a tar", second)
+    one = "\n".join(file["text"] for file in files())
+    headers = {"If-Match": "*", "Content-Type": "text/plain; charset=utf-8"}
+    third = world.ask("POST", f"{base}/policies", admin, raw=one.encode(), headers=headers)
+    expect(third.status == 201 and third.json["version"]["files"] == ["policies.stile"], third)
+    shown = world.ask("GET", f"{base}/policies/{third.json['version']['id']}", admin)
+    expect(shown.json["files"][0]["text"] == one, "the text is kept as it came")
+    history = world.ask("GET", f"{base}/policies?limit=2", admin).json
+    expect([v["version"] for v in history["versions"]] == [3, 2], history)
+    rest = world.ask("GET", f"{base}/policies?limit=2&after={history['next']}", admin).json
+    expect([v["message"] for v in rest["versions"]] == ["one"] and "next" not in rest, rest)
+    back = world.ask("POST", f"{base}/policies/rollback", admin, {"message": "oops"}, {"If-Match": third.headers["ETag"]})
+    expect(back.status == 200 and back.json["deciding_version"] == 2, back)
+    past = world.ask("GET", f"{base}/activations", admin).json["activations"]
+    expect([a["version"] for a in past] == [2, 3, 2, 1] and past[0]["message"] == "oops", past)
+    expect(all(a["author"].startswith("credential ") for a in past), past)
+    again = world.ask(
+        "POST", f"{base}/policies/{past[1]['id']}/activate", admin, {}, {"If-Match": back.headers["ETag"]})
+    expect(again.status == 200 and again.json["deciding_version"] == 3, again)
+    world.close()
+
+
+def test_what_is_wrong_is_not_activated():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    before = world.ask("GET", f"{base}/activation", admin).body
+
+    def refused(uploaded, code):
+        answer = world.ask("POST", f"{base}/policies", admin, {"files": uploaded}, {"If-Match": "*"})
+        expect(answer.status == 422 and answer.code == code, answer)
+        expect(answer.headers["Content-Type"] == PROBLEM, answer.headers)
+        return answer.json
+
+    broken = refused(files(payroll='policy "P" { permit read on nothing }'), "policies_rejected")
+    expect(broken["diagnostics"][0]["file"] == "payroll.stile" and broken["diagnostics"][0]["line"] == 1, broken)
+    good = open(f"{LEDGER}/payroll.stile").read()
+    failing = good + '\ntest "wrong" { given user { } ask read on payrun { total 1 status draft created_by "x" } expect permit }\n'
+    told = refused(files(payroll=failing), "tests_failed")
+    expect(told["tests"][0]["name"] == "wrong" and told["tests"][0]["passed"] is False, told)
+    world.ask("PATCH", base, world.operator, {"min_coverage": 100})
+    bare = re.sub(r'test ".*?\n}\n', "", good, flags=re.S)
+    expect("test" not in bare, bare)
+    low = refused(files(payroll=bare), "coverage_too_low")
+    expect(low["rule_coverage"] == 0 and low["uncovered"], low)
+    expect(world.ask("GET", f"{base}/activation", admin).body == before, "what decided still decides")
+    checked = world.ask("POST", f"{base}/policies/validate", admin, {"files": files(payroll=bare)}).json
+    expect(checked["valid"] and not checked["acceptable"], checked)
+    stored = world.ask("POST", f"{base}/policies?activate=false", admin, {"files": files(payroll=bare)})
+    expect(stored.status == 201 and stored.json["state"] == "stored", stored)
+    later = world.ask(
+        "POST", f"{base}/policies/{stored.json['version']['id']}/activate", admin, {}, {"If-Match": "*"})
+    expect(later.status == 422 and later.code == "coverage_too_low", later)
+    world.close()
+
+
+def test_an_upload_says_why_stiled_does_not_decide_yet():
+    world = World()
+    admin = world.tenant("acme")
+    world.stop("stiled")
+    base = "/admin/v1/tenants/acme"
+    made = world.ask("POST", f"{base}/policies", admin, {"files": files()}, {"If-Match": "*"})
+    expect(made.status == 202 and made.json["state"] == "pending" and "cannot be asked" in made.json["reason"], made)
+    expect(world.ask("POST", f"{base}/explain", admin, {
+        "subject": {"type": "user", "id": "ada"}, "action": {"name": "read"},
+        "resource": {"type": "payrun", "id": "p"}}).code == "decider_unavailable")
+    world.start_daemon()
+    settled = world.ask("GET", f"{base}/activation", admin)
+    expect(settled.json["state"] == "active" and settled.json["deciding_version"] == 2, settled)
+    world.close()
+
+
+def test_of_two_who_activate_one_wins():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    for _ in range(5):
+        tag = world.ask("GET", f"{base}/activation", admin).headers["ETag"]
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(
+                world.ask("POST", f"{base}/policies", admin, {"files": files()}, {"If-Match": tag}).status))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        expect(sorted(answers) == [201, 412, 412, 412], answers)
+    world.close()
+
+
+def test_a_killed_gateway_leaves_the_old_version_or_the_new():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    kills = int(os.environ.get("KILLS", "6"))
+    seen = set()
+    for round in range(kills):
+        before = world.ask("GET", f"{base}/activation", admin).json["version"]["version"]
+        text = files(payroll=open(f"{LEDGER}/payroll.stile").read() + f"\n// round {round}\n" * 2_000)
+        outcome = []
+
+        def upload():
+            try:
+                outcome.append(world.ask("POST", f"{base}/policies", admin, {"files": text}, {"If-Match": "*"}).json)
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=upload)
+        thread.start()
+        time.sleep(random.uniform(0, 0.25))
+        world.stop("gateway", signal.SIGKILL)
+        thread.join()
+        world.start_gateway()
+        after = world.ask("GET", f"{base}/activation", admin).json
+        expect(after["version"]["version"] in (before, before + 1), before, after)
+        deadline = time.monotonic() + 10
+        while after["state"] != "active" and time.monotonic() < deadline:
+            after = world.ask("GET", f"{base}/activation", admin).json
+        expect(after["state"] == "active", after)
+        shown = world.ask("GET", f"{base}/policies/{after['version']['id']}", admin).json
+        if after["version"]["version"] == before + 1:
+            expect(shown["files"] == text, "the new version is whole")
+        elif isinstance(outcome[0], dict):
+            raise AssertionError(f"acknowledged and lost: {outcome[0]}")
+        seen.add(after["version"]["version"] - before)
+    report = stile("verify", "--store", world.store, "--tenant", "acme")
+    expect(" 0 differences" in report, report)
+    world.close()
+    return f"{kills} kills, outcomes {sorted(seen)}"
+
+
+# Resources, sessions, subjects
+
+
+def test_resources_sessions_and_signals_are_shown_and_changed():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    odd = "p/1 \u00e4?%"
+    quoted = http.client.urllib.parse.quote(odd, safe="") if hasattr(http.client, "urllib") else None
+    import urllib.parse
+    quoted = urllib.parse.quote(odd, safe="")
+    body = {"properties": {"total": 12.5, "status": "draft", "created_by": "bob"}}
+    made = world.ask("PUT", f"{base}/resources/payrun/{quoted}", admin, body)
+    expect(made.status == 201 and made.json["id"] == odd and made.json["properties"]["total"] == 12.5, made)
+    expect(world.ask("GET", made.headers["Location"], admin).json == made.json)
+    expect(world.ask("PUT", f"{base}/resources/payrun/{quoted}", admin, body).status == 200)
+    wrong = world.ask("PUT", f"{base}/resources/payrun/x", admin, {"properties": {"total": "much"}})
+    expect(wrong.status == 400 and wrong.code == "value_invalid" and "total" in wrong.json["detail"], wrong)
+    expect(world.ask("PUT", f"{base}/resources/nosuch/x", admin, {}).code == "unknown_entity_type")
+    for index in range(25):
+        expect(world.ask("PUT", f"{base}/resources/payrun/n{index:02}", admin, body).status == 201)
+    found, after = [], ""
+    while True:
+        page = world.ask("GET", f"{base}/resources/payrun?limit=10{after}", admin).json
+        found += [r["id"] for r in page["resources"]]
+        if "next" not in page:
+            break
+        after = f"&after={page['next']}"
+    expect(len(found) == 26 and found == sorted(found), found)
+    expect(world.ask("DELETE", f"{base}/resources/payrun/n00", admin).status == 204)
+    expect(world.ask("DELETE", f"{base}/resources/payrun/n00", admin).status == 404)
+    ada = world.ask("GET", f"{base}/sessions?subject_type=user&subject_id=ada", admin).json["sessions"]
+    expect({s["id"] for s in ada} == {"s-ada", "s-ada-old"}, ada)
+    expect(world.ask("GET", f"{base}/sessions?subject_id=ada", admin).status == 400)
+    question = {"subject": {"type": "user", "id": "bob"}, "action": {"name": "read"},
+                "resource": {"type": "payrun", "id": "n01"}, "session": "s-bob"}
+    why = world.ask("POST", f"{base}/explain", admin, question).json
+    expect(why["decision"] and why["context"]["candidates"], why)
+    expect(world.ask("DELETE", f"{base}/sessions/s-bob", admin).status == 204)
+    gone = world.ask("POST", f"{base}/explain", admin, question).json
+    expect(not gone["decision"] and gone["context"]["error"]["code"] == "unknown_session", gone)
+    ended = world.ask("POST", f"{base}/subjects/user/ada/revoke-sessions", admin)
+    expect(ended.json == {"revoked": 2}, ended)
+    may = world.ask("GET", f"{base}/subjects/user/bob/permissions?resource_type=payrun&limit=3", admin).json
+    expect(len(may["permissions"]) == 3 and "next" in may, may)
+    expect({a["name"] for a in may["permissions"][0]["actions"]} == {"read", "approve", "delete"}, may)
+    device = world.ask("GET", f"{base}/subjects/device/laptop-1/signals", admin).json["signals"]
+    expect(device and device[0]["name"] == "compliant" and device[0]["live"], device)
+    expect("expires" in device[0], "the catalog's lifetime is told")
+    world.close()
+
+
+# Hostile input
+
+
+def raw(world, data, half=False, pieces=None, timeout=10):
+    """What comes back for bytes on a connection of their own, until it is closed."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    connection.connect(world.admin)
+    answer = b""
+    try:
+        for piece in pieces or [data]:
+            connection.sendall(piece)
+            if pieces:
+                time.sleep(0.2)
+        if half:
+            connection.shutdown(socket.SHUT_WR)
+        while True:
+            part = connection.recv(65536)
+            if not part:
+                return answer
+            answer += part
+    except (BrokenPipeError, ConnectionResetError):
+        while True:
+            try:
+                part = connection.recv(65536)
+            except OSError:
+                return answer
+            if not part:
+                return answer
+            answer += part
+    except TimeoutError:
+        return answer + b"<open>"
+    finally:
+        connection.close()
+
+
+def head(method, path, token, *fields):
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", *fields, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def memory(process):
+    with open(f"/proc/{process.pid}/status") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) // 1024
+
+
+def test_hostile_bodies_are_named_and_refused():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+
+    def post(data, type="application/json", path=f"{base}/explain"):
+        return world.ask("POST", path, admin, raw=data, headers={"Content-Type": type})
+
+    for data, code in [
+        (b"", "invalid_json"), (b"{", "invalid_json"), (b"[]", "invalid_request"), (b"null", "invalid_request"),
+        (b'{"subject":1,"subject":2}', "invalid_json"), (b'{"a\\u0062":1,"ab":2}', "invalid_json"),
+        (b'{"subject":"\xff"}', "invalid_json"), (b'{"subject":"\\ud800"}', "invalid_json"),
+        (b"[" * 100_000, "invalid_json"), (b'{"a":' * 100_000, "invalid_json"),
+        (b'{"x":' + b"9" * 5_000 + b"}", "invalid_json"), (b'{"x":1e999}', "invalid_request"),
+        (b'{"subject":{"type":"user","id":"a"},"action":{"name":"read"},"resource":{"type":"payrun","id":7}}',
+         "invalid_request"),
+        (b'{"subject":{"type":"user","id":"a"},"action":{"name":"read"},"resource":{"type":"payrun","id":"p"},'
+         b'"context":[]}', "invalid_request"),
+        (b"\xef\xbb\xbf{}", "invalid_json"), (b"\x00", "invalid_json"), (b"{} {}", "invalid_json"),
+    ]:
+        answer = post(data)
+        expect(answer.status == 400 and answer.code == code, data[:60], answer)
+        expect(answer.headers["Content-Type"] == PROBLEM and answer.json["detail"], answer)
+    expect(post(b"{}", "text/html").status == 415)
+    expect(post(b"{}", "").status == 415)
+    expect(post(b" " * 2_000_000).code == "body_too_large")
+    huge = {"subject": {"type": "user", "id": "a", "properties": {"n": 10**300}}, "action": {"name": "read"},
+            "resource": {"type": "payrun", "id": "p"}}
+    expect(post(json.dumps(huge).encode()).status in (200, 400))
+    for data in [b"", b"\x00" * 512, b"x" * 511, b"\x1f\x8b" + b"x" * 600, archive(LEDGER)[:1500], os.urandom(4096)]:
+        answer = post(data, "application/x-tar", f"{base}/policies/validate")
+        expect(answer.status == 400 and answer.code == "invalid_archive", data[:20], answer)
+    expect(post(b"\xff\xfe", "text/plain", f"{base}/policies/validate").code == "not_utf8")
+    expect(world.ask("GET", f"{base}/policies?x=1", admin).status == 400)
+    expect(world.ask("GET", f"{base}/policies?limit=1&limit=2", admin).status == 400)
+    expect(world.ask("GET", f"{base}/policies?limit=1001", admin).status == 400)
+    expect(world.ask("GET", f"{base}/policies?after=zz", admin).status == 400)
+    expect(world.ask("GET", f"{base}/policies?limit=%zz", admin).status == 400)
+    expect(world.ask("DELETE", f"{base}/sessions/x", admin, raw=b"body").status == 400)
+    expect(world.ask("GET", "/nowhere", admin).status == 404)
+    expect(world.ask("GET", f"{base}/policies/not-a-uuid", admin).status == 404)
+    for method in ["PUT", "TRACE", "OPTIONS", "PATCH"]:
+        answer = world.ask(method, f"{base}/policies", admin)
+        expect(answer.status == 405 and answer.headers["Allow"] == "GET, HEAD, POST", method, answer)
+    world.close()
+
+
+def test_slow_and_oversized_requests_end_in_good_order():
+    world = World(limits={"head_timeout_ms": 500, "body_timeout_ms": 700, "idle_timeout_ms": 1500})
+    admin = world.tenant("acme")
+    path = "/admin/v1/tenants/acme/explain"
+    json_type = "Content-Type: application/json"
+    process = world.processes["gateway"]
+    start = time.monotonic()
+    slow = raw(world, b"", pieces=[b"GET / HT", b"TP/1.1\r\nHost", b": x\r\n", b"A: b\r\n", b"C: d\r\n"])
+    expect(slow.startswith(b"HTTP/1.1 408") and b"request_timeout" in slow, slow)
+    waiting = raw(world, head("POST", path, admin, json_type, "Content-Length: 100") + b"{")
+    expect(waiting.startswith(b"HTTP/1.1 408") and b"the body took too long" in waiting, waiting)
+    told = raw(world, head("POST", path, admin, json_type, "Content-Length: 99999999"))
+    expect(told.startswith(b"HTTP/1.1 413") and b"<open>" not in told, told)
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    chunked = raw(world, head("POST", path, admin, json_type, "Transfer-Encoding: chunked") + chunk * 40)
+    expect(chunked.startswith(b"HTTP/1.1 413") and b"body_too_large" in chunked, chunked[:200])
+    idle = raw(world, b"")
+    expect(idle == b"", "an idle connection is closed without a word", idle)
+    kept = raw(world, head("GET", "/admin/v1/tenants/acme", admin))
+    expect(kept.startswith(b"HTTP/1.1 200") and kept.count(b"HTTP/1.1") == 1 and b"<open>" not in kept, kept)
+    expect(time.monotonic() - start < 15)
+    before = memory(process)
+    flood = [threading.Thread(target=raw, args=(world, head(
+        "POST", path, admin, json_type, "Transfer-Encoding: chunked") + chunk * 60)) for _ in range(30)]
+    for thread in flood:
+        thread.start()
+    for thread in flood:
+        thread.join()
+    grown = memory(process) - before
+    expect(grown < 200, f"memory grew by {grown} MiB")
+    expect(world.ask("GET", "/health/live").status == 200)
+    world.close()
+
+
+def test_strange_connections_are_answered_or_closed():
+    world = World()
+    admin = world.tenant("acme")
+    ok = head("GET", "/admin/v1/tenants/acme", admin)
+    half = raw(world, ok, half=True)
+    expect(half.startswith(b"HTTP/1.1 200") and b"<open>" not in half, "half closed", half)
+    cut = raw(world, head("POST", "/admin/v1/tenants", world.operator, "Content-Type: application/json",
+                          "Content-Length: 50") + b'{"id":', half=True)
+    expect(b"HTTP/1.1 2" not in cut and b"<open>" not in cut, "cut off in the body", cut)
+    flood = raw(world, b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(5_000)) + b"\r\n")
+    expect(flood.startswith(b"HTTP/1.1 431") and b"headers_too_large" in flood, flood)
+    long = raw(world, b"GET / HTTP/1.1\r\nA: " + b"b" * 100_000 + b"\r\n\r\n")
+    expect(long.startswith(b"HTTP/1.1 431"), long[:200])
+    uri = raw(world, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    expect(uri.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")), uri[:200])
+    for garbage in [b"\x16\x03\x01\x00\xa5\x01", b"GARBAGE\r\n\r\n", b"GET\r\n\r\n", b"\x00" * 100, b"GET / HTTP/9.9\r\n\r\n",
+                    b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+                    b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+                    b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                    b"GET / HTTP/1.1\r\nA b: c\r\n\r\n", b"GET / HTTP/1.1\r\n folded\r\n\r\n"]:
+        answer = raw(world, garbage, half=True)
+        expect(answer == b"" or answer[9:10] in (b"4", b"5"), garbage, answer)
+    many = raw(world, ok * 20 + ok.replace(b"Host", b"Connection: close\r\nHost"))
+    expect(many.count(b"HTTP/1.1 200") == 21, "pipelined requests are all answered", many.count(b"HTTP/1.1 200"))
+    then = raw(world, ok + b"GARBAGE\r\n\r\n", half=True)
+    expect(then.count(b"HTTP/1.1 200") <= 1, then)
+    expect(world.ask("GET", "/health/live").status == 200)
+    expect(world.processes["gateway"].poll() is None, "the gateway lives")
+    world.close()
+
+
+def test_connections_are_bounded():
+    world = World(limits={"connections": 20})
+    admin = world.tenant("acme")
+    held = []
+    for _ in range(40):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(world.admin)
+        held.append(connection)
+    time.sleep(0.5)
+    for connection in held:
+        connection.close()
+    time.sleep(0.3)
+    expect(world.ask("GET", "/admin/v1/tenants/acme", admin).status == 200)
+    expect("too_many_connections" in world.log("gateway"))
+    world.close()
+
+
+# Watching
+
+
+def test_health_metrics_and_traces():
+    def listeners(world):
+        return [{"serves": "admin", "socket": world.admin},
+                {"serves": "metrics", "socket": world.path("metrics.sock")},
+                {"serves": "decisions", "socket": world.path("decisions.sock")}]
+    world = World(listeners=listeners)
+    admin = world.tenant("acme")
+    expect(world.ask("GET", "/health/ready").json == {"status": "ready"})
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answer = world.ask(
+        "GET", "/admin/v1/tenants/acme/sessions/none", admin,
+        headers={"X-Request-ID": "my own id \u00e9".encode(), "traceparent": trace, "tracestate": "a=b"})
+    given = answer.headers["X-Request-ID"].encode("latin-1").decode()
+    expect(given == "my own id \u00e9", given)
+    expect(answer.headers["traceparent"] == trace and answer.headers["tracestate"] == "a=b", answer.headers)
+    expect("trace=4bf92f3577b34da6a3ce929d0e0e4736" in world.log("gateway"))
+    expect(world.ask("GET", "/health/live").headers["X-Request-ID"], "an id is made")
+    expect(world.ask("GET", "/metrics").status == 401)
+    expect(world.ask("GET", "/metrics", admin).status == 403)
+    expect(world.ask("GET", "/metrics", world.operator).status == 200)
+    expect(world.ask("GET", "/admin/v1/tenants", world.operator, socket_path=world.path("decisions.sock")).status == 404,
+           "a listener serves its own surface alone")
+    metrics = world.ask("GET", "/metrics", socket_path=world.path("metrics.sock"))
+    expect(metrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0"), metrics.headers)
+    text = metrics.body.decode()
+    expect(text.endswith("# EOF\n"), text[-100:])
+    samples = {}
+    types = {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            expect(name not in types, line)
+            types[name] = kind
+        elif not line.startswith("#"):
+            match = re.fullmatch(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*\})? (\S+)', line)
+            expect(match, line)
+            samples[match[1] + (match[2] or "")] = float(match[3])
+    expect(samples['stile_policy_version_deciding{tenant="acme"}'] == 1, text)
+    expect(samples['stile_store_bytes{tenant="acme"}'] > 0 and samples['stile_decider_up{tenant="acme"}'] == 1)
+    path = "/admin/v1/tenants/{tenant}/sessions/{session}"
+    expect(samples[f'stile_gateway_requests_total{{surface="admin",method="GET",path="{path}",status="404"}}'] == 1, text)
+    world.stop("stiled")
+    down = world.ask("GET", "/health/ready")
+    expect(down.status == 503 and down.json["code"] == "decider_unavailable", down)
+    expect(world.ask("GET", "/health/live").status == 200)
+    text = world.ask("GET", "/metrics", socket_path=world.path("metrics.sock")).body.decode()
+    expect('stile_decider_up{tenant="acme"} 0' in text, text)
+    world.close()
+
+
+def test_a_stopping_gateway_gives_its_answers():
+    world = World()
+    admin = world.tenant("acme")
+    connection = UnixConnection(world.admin)
+    connection.putrequest("POST", "/admin/v1/tenants/acme/policies/validate")
+    body = json.dumps({"files": files()}).encode()
+    for name, value in [("Authorization", f"Bearer {admin}"), ("Content-Type", "application/json"),
+                        ("Content-Length", str(len(body)))]:
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(body[:100])
+    time.sleep(0.2)
+    process = world.processes.pop("gateway")
+    process.terminate()
+    time.sleep(0.3)
+    expect(process.poll() is None, "it waits for what is under way")
+    connection.send(body[100:])
+    answer = Answer(connection.getresponse())
+    expect(answer.status == 200 and answer.json["valid"], answer)
+    connection.close()
+    expect(process.wait(20) == 0, "it ends in good order")
+    expect(not os.path.exists(world.admin), "the socket is gone")
+    world.close()
+
+
+# Sockets and certificates
+
+
+def test_sockets_are_handed_over():
+    world = World()
+    admin = world.tenant("acme")
+    world.stop("gateway")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path = world.path("handed.sock")
+    listener.bind(path)
+    listener.listen(16)
+    world.configuration["listeners"] = [{"serves": "admin", "systemd": True}]
+    with open(world.path("gateway.json"), "w") as file:
+        json.dump(world.configuration, file)
+    os.set_inheritable(listener.fileno(), True)
+    command = (
+        f"exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=admin exec "
+        f"{BINARIES}/stile-gateway --config {world.path('gateway.json')} --store {world.store} "
+        f"--decision-socket {world.decision}")
+    before = world.log("gateway").count("listening")
+    world.start("gateway", ["bash", "-c", command], lambda: world.log("gateway").count("listening") > before,
+                close_fds=False)
+    expect(world.ask("GET", "/admin/v1/tenants/acme", admin, socket_path=path).status == 200)
+    listener.close()
+    world.close()
+
+
+def certificate(world, name, authority=None, days=30):
+    """Makes a key and a certificate; signed by another where one is given."""
+    base = world.path(name)
+    subject = ["-subj", f"/CN={name}"]
+    if authority is None:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+             str(days), "-keyout", f"{base}.key", "-out", f"{base}.pem", "-addext",
+             "subjectAltName=DNS:localhost,IP:127.0.0.1", *subject], check=True, capture_output=True)
+    else:
+        subprocess.run(
+            ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+             f"{base}.key", "-out", f"{base}.csr", *subject], check=True, capture_output=True)
+        subprocess.run(
+            ["openssl", "x509", "-req", "-in", f"{base}.csr", "-CA", f"{world.path(authority)}.pem", "-CAkey",
+             f"{world.path(authority)}.key", "-CAcreateserial", "-days", str(days), "-out", f"{base}.pem"],
+            check=True, capture_output=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_tls_is_spoken_and_certificates_are_replaced_while_serving():
+    ports = [free_port(), free_port()]
+
+    def listeners(world):
+        for name in ["server", "authority"]:
+            certificate(world, name)
+        certificate(world, "client", "authority")
+        tls = {"certificate": world.path("server.pem"), "key": world.path("server.key")}
+        return [
+            {"serves": "admin", "name": "open", "address": f"127.0.0.1:{ports[0]}", "tls": tls},
+            {"serves": "admin", "name": "mutual", "address": f"127.0.0.1:{ports[1]}",
+             "tls": dict(tls, client_authorities=world.path("authority.pem"), minimum="1.3")},
+            {"serves": "admin", "socket": world.admin},
+        ]
+    world = World(listeners=listeners)
+    admin = world.tenant("acme")
+
+    def ask(port, client=None, version=None):
+        context = ssl.create_default_context(cafile=world.path("server.pem"))
+        if client:
+            context.load_cert_chain(f"{world.path(client)}.pem", f"{world.path(client)}.key")
+        if version:
+            context.minimum_version = context.maximum_version = version
+        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+        try:
+            connection.request("GET", "/admin/v1/tenants/acme", headers={"Authorization": f"Bearer {admin}"})
+            serial = connection.sock.getpeercert()["serialNumber"]
+            return connection.getresponse().status, serial
+        finally:
+            connection.close()
+
+    def fails(*arguments, **options):
+        try:
+            ask(*arguments, **options)
+        except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected):
+            return True
+        return False
+
+    status, serial = ask(ports[0])
+    expect(status == 200)
+    expect(ask(ports[0], version=ssl.TLSVersion.TLSv1_2)[0] == 200)
+    expect(ask(ports[1], "client")[0] == 200)
+    expect(fails(ports[1], None), "no certificate, no entry")
+    expect(fails(ports[1], "server"), "a certificate of a stranger")
+    expect(fails(ports[1], "client", version=ssl.TLSVersion.TLSv1_2), "1.3 alone where it says so")
+    plain = socket.create_connection(("127.0.0.1", ports[0]))
+    plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    expect(not plain.recv(100).startswith(b"HTTP"), "no HTTP without TLS")
+    plain.close()
+    keep = ssl.create_default_context(cafile=world.path("server.pem"))
+    old = http.client.HTTPSConnection("localhost", ports[0], context=keep, timeout=10)
+    old.request("GET", "/health/live")
+    old.getresponse().read()
+    certificate(world, "server")
+    world.processes["gateway"].send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while "a new certificate serves" not in world.log("gateway") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    status, renewed = ask(ports[0])
+    expect(status == 200 and renewed != serial, "the new certificate serves")
+    old.request("GET", "/health/live")
+    expect(old.getresponse().status == 200, "connections go on")
+    old.close()
+    with open(world.path("server.pem"), "w") as file:
+        file.write("no certificate\n")
+    world.processes["gateway"].send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while "cannot be used" not in world.log("gateway") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    expect("cannot be used" in world.log("gateway"))
+    world.close()
+
+
+def test_a_wrong_configuration_is_named():
+    folder = tempfile.mkdtemp()
+    for text, words in [
+        ("{", "line 1"), ('{"listeners":[]}', "listeners"), ('{"nonsense":1}', "nonsense"),
+        ('{"listeners":[{"serves":"admin","address":"0.0.0.0:1"}]}', "listeners[0].tls"),
+        ('{"listeners":[{"serves":"x","socket":"/tmp/x"}]}', "listeners[0].serves"),
+        ('{"listeners":[{"serves":"admin","socket":"/tmp/x","forwarded":true,"trust":[{"user":0,"role":"operator"}]}]}',
+         "trust"),
+        ('{"limits":{"connections":0}}', "limits.connections"),
+    ]:
+        with open(f"{folder}/c.json", "w") as file:
+            file.write(text)
+        done = subprocess.run(
+            [f"{BINARIES}/stile-gateway", "--config", f"{folder}/c.json", "--check"], capture_output=True, text=True)
+        expect(done.returncode == 78 and words in done.stderr, text, done.returncode, done.stderr)
+    shutil.rmtree(folder)
+
+
+# A proxy before it
+
+
+def test_nginx_stands_before_it():
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not os.path.exists(nginx):
+        return "left out: nginx is not installed"
+
+    def listeners(world):
+        return [{"serves": "admin", "socket": world.admin, "forwarded": True, "mode": "0666"}]
+    world = World(listeners=listeners, limits={"address_rate": {"per_second": 1, "burst": 4}})
+    admin = world.tenant("acme")
+    port = free_port()
+    os.chmod(world.folder, 0o755)
+    with open(os.path.join(HERE, "systemd/proxies/nginx.conf")) as file:
+        site = file.read()
+    site = site.replace("/run/stile-gateway/admin.sock", world.admin)
+    site = re.sub(r"listen 443 ssl;\n.*?\n.*?\n", f"listen 127.0.0.1:{port};\n", site, count=1)
+    site = site.replace("server_name stile.example.com;", "server_name localhost;")
+    with open(world.path("nginx.conf"), "w") as file:
+        file.write(
+            f"daemon off; pid {world.path('nginx.pid')}; error_log {world.path('nginx.log')}; worker_processes 1;\n"
+            f"events {{}}\nhttp {{ access_log off;\n" + "".join(
+                f"{kind}_temp_path {world.path('tmp')};\n"
+                for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]) + site + "}\n")
+    subprocess.run([nginx, "-t", "-c", world.path("nginx.conf")], check=True, capture_output=True)
+
+    def up():
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+        except OSError:
+            return False
+    world.start("nginx", [nginx, "-c", world.path("nginx.conf")], up)
+
+    def ask(forwarded=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        headers = {"Authorization": f"Bearer {admin}", "X-Request-ID": "through the proxy"}
+        if forwarded:
+            headers["X-Forwarded-For"] = forwarded
+        connection.request("GET", "/admin/v1/tenants/acme", headers=headers)
+        answer = Answer(connection.getresponse())
+        connection.close()
+        return answer
+
+    first = ask()
+    expect(first.status == 200 and first.headers["X-Request-ID"] == "through the proxy", first)
+    statuses = [ask(f"203.0.113.{n}").status for n in range(8)]
+    expect(429 in statuses, "what a caller claims of its address does not count", statuses)
+    expect("forwarded=" in world.log("gateway"), "the log tells the address")
+    world.close()
+
+
+def main():
+    names = sys.argv[2:] or [name for name in globals() if name.startswith("test_")]
+    for name in names:
+        start = time.monotonic()
+        note = globals()[name]()
+        words = name.removeprefix("test_").replace("_", " ")
+        print(f"ok: {words} ({time.monotonic() - start:.1f} s{'; ' + note if note else ''})", flush=True)
+    print(f"{len(names)} tests passed")
+
+
+main()
