@@ -9,6 +9,9 @@ SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
 PACKAGES := liblmdb-dev libsystemd-dev libssl-dev pkg-config gcc libc6-dev
 
+# And those that the tests of the gateway need besides.
+TEST_PACKAGES := python3 python3-venv openssl nginx-light
+
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
 
@@ -23,19 +26,27 @@ CLIENT_SONAME := libstile.so.0
 PEERS := benchmarks/.venv
 PEERS_PYTHON := $(PEERS)/bin/python3
 
-.PHONY: help prepare build build-gateway libstile test lint prove demo bench bench-engine bench-compile install install-libstile clean
+.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test lint prove demo bench bench-engine bench-compile install install-libstile clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
-prepare: ## Install the Debian packages the build needs, where they are missing
-	@missing=""; for p in $(PACKAGES); do \
+# Installs the packages that are missing of those named.
+define install_missing
+	@missing=""; for p in $(1); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Installing Debian packages:$$missing"; \
 	  if [ "$$(id -u)" = 0 ]; then sudo=""; elif command -v sudo >/dev/null; then sudo=sudo; \
 	  else echo "These packages are missing and neither root nor sudo is at hand:$$missing" >&2; exit 1; fi; \
 	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; fi
+endef
+
+prepare: ## Install the Debian packages the build needs, where they are missing
+	$(call install_missing,$(PACKAGES))
+
+prepare-tests: prepare ## Install what the tests need besides
+	$(call install_missing,$(TEST_PACKAGES))
 
 build: prepare libstile ## Build stiled, stile and libstile in release
 	$(RELEASE) stiled
@@ -101,6 +112,13 @@ install: build install-libstile ## Install programs, the C client, units and com
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	.build/release/stile --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stile
 
+install-gateway: build-gateway ## Install the gateway, its units and the proxies' examples
+	install -D -m 0755 .build/release/stile-gateway $(DESTDIR)$(PREFIX)/bin/stile-gateway
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/stile-gateway.service systemd/stile-gateway-*.socket
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile systemd/gateway.json systemd/stile-gateway-network.conf
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile/proxies systemd/proxies/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json
+
 prove: build ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
@@ -110,7 +128,7 @@ prove: build ## The slow proofs: many random policies, stale answers, killed wri
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
 
-test: prepare ## Run all tests
+test: prepare-tests ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
@@ -118,6 +136,7 @@ test: prepare ## Run all tests
 	bash Tests/BlackBox/policies.sh .build/debug
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	bash Tests/BlackBox/subscriptions.sh .build/debug
+	python3 Tests/BlackBox/gateway.py .build/debug
 	$(SWIFT) test --skip-build
 
 clean: ## Remove what the build made

@@ -6,6 +6,7 @@
 Uses Python's own library alone. Each test is a function named for the behaviour it holds.
 """
 import http.client
+import io
 import json
 import os
 import random
@@ -20,7 +21,7 @@ import tarfile
 import tempfile
 import threading
 import time
-import io
+import urllib.parse
 
 BINARIES = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else ".build/debug")
 HERE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
@@ -562,8 +563,6 @@ def test_resources_sessions_and_signals_are_shown_and_changed():
     admin = world.tenant("acme")
     base = "/admin/v1/tenants/acme"
     odd = "p/1 \u00e4?%"
-    quoted = http.client.urllib.parse.quote(odd, safe="") if hasattr(http.client, "urllib") else None
-    import urllib.parse
     quoted = urllib.parse.quote(odd, safe="")
     body = {"properties": {"total": 12.5, "status": "draft", "created_by": "bob"}}
     made = world.ask("PUT", f"{base}/resources/payrun/{quoted}", admin, body)
@@ -1000,6 +999,33 @@ def test_a_wrong_configuration_is_named():
             [f"{BINARIES}/stile-gateway", "--config", f"{folder}/c.json", "--check"], capture_output=True, text=True)
         expect(done.returncode == 78 and words in done.stderr, text, done.returncode, done.stderr)
     shutil.rmtree(folder)
+
+
+def test_units_are_hardened():
+    if not shutil.which("systemd-analyze"):
+        return "left out: systemd is not installed"
+    folder = tempfile.mkdtemp()
+    for name in os.listdir(f"{HERE}/systemd"):
+        if name.startswith("stile-gateway") and name.endswith((".service", ".socket")):
+            shutil.copy(f"{HERE}/systemd/{name}", folder)
+    unit = f"{folder}/stile-gateway.service"
+    scores = []
+    for with_network in [False, True]:
+        if with_network:
+            os.mkdir(f"{unit}.d")
+            shutil.copy(f"{HERE}/systemd/stile-gateway-network.conf", f"{unit}.d/network.conf")
+        done = subprocess.run(
+            ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit],
+            capture_output=True, text=True)
+        expect(done.returncode == 0, done.stdout[-500:], done.stderr)
+        scores.append(re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)[1])
+    sockets = [f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".socket")]
+    expect(len(sockets) == 3, sockets)
+    done = subprocess.run(["systemd-analyze", "verify", unit, *sockets], capture_output=True, text=True)
+    wrong = [line for line in done.stderr.splitlines() if "stile-gateway" in line and "not executable" not in line]
+    expect(not wrong, wrong)
+    shutil.rmtree(folder)
+    return f"exposure {scores[0]}, with a network {scores[1]}"
 
 
 # A proxy before it
