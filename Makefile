@@ -22,6 +22,9 @@ CLIENT_FLAGS := -std=c11 -O2 -g -fPIC -fvisibility=hidden -fstack-protector-stro
   -Wall -Wextra -Wconversion -Wshadow -Werror -ISources/CStile/include
 CLIENT_SONAME := libstile.so.0
 
+# The tool that makes requests from the published description of the API, in a folder of its own.
+SCHEMATHESIS := .build/schemathesis
+
 # What measuring against other engines and proving against Cedar needs: Python packages in a folder of their own.
 PEERS := benchmarks/.venv
 PEERS_PYTHON := $(PEERS)/bin/python3
@@ -45,8 +48,14 @@ endef
 prepare: ## Install the Debian packages the build needs, where they are missing
 	$(call install_missing,$(PACKAGES))
 
-prepare-tests: prepare ## Install what the tests need besides
+prepare-tests: prepare $(SCHEMATHESIS)/ready ## Install what the tests need besides
 	$(call install_missing,$(TEST_PACKAGES))
+
+$(SCHEMATHESIS)/ready: Tests/BlackBox/schemathesis.txt
+	$(call install_missing,$(TEST_PACKAGES))
+	python3 -m venv $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check -r Tests/BlackBox/schemathesis.txt
+	touch $@
 
 build: prepare libstile ## Build stiled, stile and libstile in release
 	$(RELEASE) stiled
@@ -119,11 +128,13 @@ install-gateway: build-gateway ## Install the gateway, its units and the proxies
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile/proxies systemd/proxies/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json
 
-prove: build ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
+prove: build build-gateway $(SCHEMATHESIS)/ready ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
 	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
+	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
+	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
 
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
@@ -137,6 +148,7 @@ test: prepare-tests ## Run all tests
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	bash Tests/BlackBox/subscriptions.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug
+	python3 Tests/BlackBox/schemathesis.py .build/debug $(SCHEMATHESIS)/bin/schemathesis 2
 	$(SWIFT) test --skip-build
 
 clean: ## Remove what the build made

@@ -37,12 +37,15 @@ struct RequestHandler<Responder: HTTPResponder>: Sendable where Responder.Contex
                 logger: logger, connection: connection, requestID: given ?? RequestIDs.next(), trace: trace))
         // Endpoints answer their own errors; the router has one alone: there is no such path.
         var response = try? await responder.respond(to: request, context: context)
-        if context.endpointPath == nil { response = nil }
+        if context.endpointPath?.hasPrefix("/") != true { response = nil }
         return dressed(response ?? missing(request, context), context)
     }
 
     private func missing(_ request: Request, _ context: GatewayContext) -> Response {
-        let error = GatewayError.notFound
+        let error =
+            EndpointRunner.methods.contains(request.method)
+            ? GatewayError.notFound
+            : GatewayError(.notImplemented, "method_unknown", "no path takes this method")
         log.answered(request, context, "none", error.status, error)
         return error.response(.problem)
     }

@@ -109,10 +109,9 @@ package struct EndpointRunner: Sendable {
         }
     }
 
-    /// The methods of HTTP that a path can be asked with (RFC 9110 9, RFC 5789).
-    static let methods: [HTTPRequest.Method] = [
-        .get, .head, .post, .put, .patch, .delete, .options, .trace,
-    ]
+    /// The methods of HTTP that a path can be asked with (RFC 9110 9, RFC 5789, and QUERY, which is on its way).
+    package static let methods: [HTTPRequest.Method] =
+        [.get, .head, .post, .put, .patch, .delete, .options, .trace] + [HTTPRequest.Method("QUERY")].compactMap(\.self)
 
     private func respond(to request: Request, _ context: GatewayContext, by endpoint: Endpoint) async -> Response {
         var context = context

@@ -690,9 +690,10 @@ def test_hostile_bodies_are_named_and_refused():
     expect(world.ask("GET", f"{base}/policies?after=zz", admin).status == 400)
     expect(world.ask("GET", f"{base}/policies?limit=%zz", admin).status == 400)
     expect(world.ask("DELETE", f"{base}/sessions/x", admin, raw=b"body").status == 400)
-    expect(world.ask("GET", "/nowhere", admin).status == 404)
+    expect(world.ask("GET", "/nowhere", admin).code == "not_found")
+    expect(world.ask("PROPFIND", f"{base}/policies", admin).code == "method_unknown")
     expect(world.ask("GET", f"{base}/policies/not-a-uuid", admin).status == 404)
-    for method in ["PUT", "TRACE", "OPTIONS", "PATCH"]:
+    for method in ["PUT", "TRACE", "OPTIONS", "PATCH", "QUERY"]:
         answer = world.ask(method, f"{base}/policies", admin)
         expect(answer.status == 405 and answer.headers["Allow"] == "GET, HEAD, POST", method, answer)
     world.close()
@@ -1091,4 +1092,5 @@ def main():
     print(f"{len(names)} tests passed")
 
 
-main()
+if __name__ == "__main__":
+    main()
