@@ -198,3 +198,15 @@ let package = Package(
             swiftSettings: strict),
     ]
 )
+
+// STILE_WITHOUT_GATEWAY leaves the HTTP stack out of the package: what decides needs none of it, so `make demo` and the
+// core's tests neither resolve nor build it.
+if Context.environment["STILE_WITHOUT_GATEWAY"] != nil {
+    let gateway: Set = [
+        "GatewayCore", "Administration", "AuthZEN", "Gateway", "stile-gateway", "GatewayCoreTests", "AdministrationTests",
+        "AuthZENTests",
+    ]
+    package.targets.removeAll { gateway.contains($0.name) }
+    package.products.removeAll { $0.name == "stile-gateway" }
+    package.dependencies.removeSubrange(1...)
+}
