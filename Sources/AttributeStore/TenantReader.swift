@@ -20,6 +20,9 @@ package struct TenantReader: ~Copyable {
     private var transaction: LMDBReadTransaction
     /// Scratch for keys.
     private var key = GrowableBytes(capacity: 512)
+    /// Places of views in the snapshot of `cachedSnapshot`.
+    private var cache = ViewCache()
+    private var cachedSnapshot: UInt64 = 0
 
     /// Opens a tenant for reading.
     package init(_ store: Store, tenant: String) throws(StoreError) {
@@ -48,13 +51,18 @@ package struct TenantReader: ~Copyable {
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
+        snapshot = transaction.id
+        if snapshot != cachedSnapshot {
+            cache.startGeneration()
+            cachedSnapshot = snapshot
+        }
     }
 
     /// Lets the snapshot go; views lent by it are void.
     package mutating func reset() { transaction.reset() }
 
     /// The snapshot's id; grows with each commit.
-    package var snapshot: UInt64 { transaction.id }
+    package private(set) var snapshot: UInt64 = 0
 
     /// Bytes that the data take.
     package var usedBytes: Int { environment.usedBytes }
@@ -77,8 +85,11 @@ package struct TenantReader: ~Copyable {
         key.removeAll()
         key.append(prefix.bytes)
         unsafe key.append(id)
+        let hash = unsafe ViewCache.hash(key.borrowed)
+        if let known = unsafe cache.find(key.borrowed, hash: hash) { return unsafe RecordView(known) }
         do throws(LMDBError) {
             guard let value = try unsafe transaction.get(databases.views, key.borrowed) else { return .empty }
+            unsafe cache.store(key.borrowed, hash: hash, value)
             return unsafe RecordView(value)
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)

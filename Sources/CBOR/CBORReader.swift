@@ -171,6 +171,33 @@ public struct CBORReader {
         return value
     }
 
+    /// The next item when it is true or false.
+    @inlinable
+    @inline(__always)
+    public mutating func shortBool() -> Bool? {
+        guard offset < end, byte(offset) & 0xfe == 0xf4 else { return nil }
+        let value = byte(offset) == 0xf5
+        position &+= 1
+        return value
+    }
+
+    /// Where the next item lies when it is a text of ASCII with less than 24 bytes.
+    @inlinable
+    @inline(__always)
+    public mutating func shortText() -> Range<Int>? {
+        guard offset < end, byte(offset) & 0xe0 == 0x60 else { return nil }
+        let length = Int(byte(offset) & 31)
+        guard length < 24, end &- offset > length, let base = unsafe base,
+            unsafe Self.isASCII(UnsafeRawBufferPointer(start: base + position + 1, count: length))
+        else { return nil }
+        position &+= 1 &+ length
+        return position &- length..<position
+    }
+
+    /// Goes back before a text that `shortText` gave.
+    @inlinable
+    public mutating func unread(_ text: Range<Int>) { position = text.lowerBound &- 1 }
+
     @inlinable
     @inline(__always)
     mutating func head(of major: UInt8) throws(CBORError) -> UInt64 {
@@ -199,6 +226,12 @@ public struct CBORReader {
     @inlinable
     @inline(__always)
     public mutating func text() throws(CBORError) -> Range<Int> {
+        if let short = shortText() { return short }
+        return try longText()
+    }
+
+    @usableFromInline
+    mutating func longText() throws(CBORError) -> Range<Int> {
         let start = offset
         let range = try payload(of: 3)
         guard unsafe Self.isASCII(unsafe slice(range)) || Self.isUTF8(unsafe slice(range)) else {
@@ -296,21 +329,32 @@ public struct CBORReader {
 
     /// The keys of one map in their order; each key must be after the one before (bytewise, RFC 8949 4.2.1).
     public struct KeyOrder {
-        private var previous: Range<Int>?
+        @usableFromInline var start = 0
+        /// End of the key before; 0 for none.
+        @usableFromInline var end = 0
 
         /// No key seen yet.
+        @inlinable
         public init() {}
 
         /// Call with the range of each key's encoded bytes.
+        @inlinable
+        @inline(__always)
         public mutating func check(_ key: Range<Int>, in reader: CBORReader) throws(CBORError) {
-            if let previous, !reader.isAscending(previous, key) {
-                throw CBORError(.keyOrder, at: key.lowerBound)
+            // The first byte has type and length, which decides nearly always.
+            if end > start {
+                let (before, now) = (reader.byte(start), reader.byte(key.lowerBound))
+                if before > now || before == now && !reader.isAscending(start..<end, key) {
+                    throw CBORError(.keyOrder, at: key.lowerBound)
+                }
             }
-            previous = key
+            start = key.lowerBound
+            end = key.upperBound
         }
     }
 
-    private func isAscending(_ left: Range<Int>, _ right: Range<Int>) -> Bool {
+    @usableFromInline
+    func isAscending(_ left: Range<Int>, _ right: Range<Int>) -> Bool {
         let one = unsafe slice(left)
         let two = unsafe slice(right)
         guard let first = one.baseAddress, let second = two.baseAddress else { return false }
@@ -325,8 +369,21 @@ public struct CBORReader {
     @discardableResult
     public mutating func skip() throws(CBORError) -> Range<Int> { try skip(depth: 0) }
 
+    /// Skips a number, a truth value, null or a text that takes one byte of head: most of what frames hold.
+    @inline(__always)
+    private mutating func skipShort() -> Bool {
+        guard position < end else { return false }
+        let initial = byte(position)
+        if initial & 0xdf < 0x18 || initial >= 0xf4 && initial <= 0xf6 {
+            position &+= 1
+            return true
+        }
+        return shortText() != nil
+    }
+
     private mutating func skip(depth: Int) throws(CBORError) -> Range<Int> {
         let start = offset
+        if skipShort() { return start..<position }
         guard depth < CBORLimits.maxDepth else { throw CBORError(.tooDeep, at: start) }
         switch try type() {
         case .unsigned, .negative, .float: _ = try head()
@@ -343,9 +400,10 @@ public struct CBORReader {
             let count = try map()
             var order = KeyOrder()
             for _ in 0..<count {
-                let key = try skip(depth: depth + 1)
-                try order.check(key, in: self)
-                _ = try skip(depth: depth + 1)
+                let from = position
+                if !skipShort() { _ = try skip(depth: depth + 1) }
+                try order.check(from..<position, in: self)
+                if !skipShort() { _ = try skip(depth: depth + 1) }
             }
         }
         return start..<offset

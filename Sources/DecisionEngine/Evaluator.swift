@@ -15,9 +15,10 @@ extension Program {
     ///   - scratch: memory to reuse; its groups must be set when the cell needs them, and its `rules` name the rules
     ///     that decided afterwards.
     package func decide(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
-        scratch.rules.removeAll(keepingCapacity: true)
-        scratch.requires.removeAll(keepingCapacity: true)
-        scratch.obligations.removeAll(keepingCapacity: true)
+        // Emptying an array costs calls even when it is empty, as the last two nearly always are.
+        if !scratch.rules.isEmpty { scratch.rules.removeAll(keepingCapacity: true) }
+        if !scratch.requires.isEmpty { scratch.requires.removeAll(keepingCapacity: true) }
+        if !scratch.obligations.isEmpty { scratch.obligations.removeAll(keepingCapacity: true) }
         scratch.stamp &+= 1
         if scratch.roleMemo.count < roleCount {
             scratch.roleMemo.append(contentsOf: repeatElement(0, count: roleCount - scratch.roleMemo.count))
@@ -344,7 +345,7 @@ private struct Evaluation {
         _ visit: (inout Evaluation, UInt32, inout DecisionScratch) -> Bool
     ) {
         if root == 0 { return }
-        scratch.pending.removeAll(keepingCapacity: true)
+        if !scratch.pending.isEmpty { scratch.pending.removeAll(keepingCapacity: true) }
         var next = root
         while true {
             let node = Int(next)

@@ -89,13 +89,8 @@ public struct RecordBuilder: ~Copyable {
         storage.removeAll()
         storage.reserve(RecordLayout.headerSize &+ slotCount &* RecordLayout.slotSize)
         let head = UInt64(RecordLayout.plain) | UInt64(flags) << 8 | UInt64(slotCount) << 16
-        storage.append(word: head.littleEndian)
-        storage.append(word: UInt64(0))
-        let absent = UInt64(bitPattern: RecordLayout.absent).littleEndian
-        for _ in 0..<slotCount {
-            storage.append(word: UInt64(0))
-            storage.append(word: absent)
-        }
+        storage.append(pair: head.littleEndian, 0, count: 1)
+        storage.append(pair: 0, UInt64(bitPattern: RecordLayout.absent).littleEndian, count: slotCount)
     }
 
     /// Fills a slot with a ready payload.

@@ -116,8 +116,10 @@ package struct NamedMemberships: ~Copyable {
     package mutating func clear() { clear(count: 0) }
 
     private mutating func clear(count: Int) {
-        for index in list { bits[Int(index >> 6)] = 0 }
-        list.removeAll(keepingCapacity: true)
+        if !list.isEmpty {
+            for index in list { bits[Int(index >> 6)] = 0 }
+            list.removeAll(keepingCapacity: true)
+        }
         let words = (count + 63) / 64
         if bits.count < words { bits.append(contentsOf: repeatElement(0, count: words - bits.count)) }
     }

@@ -27,13 +27,39 @@ func fillRecord(
             try reader.skip()
             continue
         }
-        if let payload = payload(&reader, plan[slot], &builder) {
+        if let payload = shortPayload(&reader, plan[slot], &builder) ?? payload(&reader, plan[slot], &builder) {
             builder.set(slot, payload: payload)
         } else {
             builder.setMalformed(slot)
             try reader.move(to: start)
             try reader.skip()
         }
+    }
+}
+
+/// The payload of the values that nearly all questions hold: small numbers, truth values, short texts of ASCII. Nil for
+/// any other, with nothing read.
+@inline(__always)
+private func shortPayload(
+    _ reader: inout CBORReader, _ plan: borrowing SlotPlan, _ builder: inout RecordBuilder
+) -> UInt64? {
+    if plan.isSet { return nil }
+    switch plan.kind {
+    case .integer:
+        guard plan.low <= 0, plan.high >= 23, let value = reader.smallUnsigned() else { return nil }
+        return UInt64(value)
+    case .boolean: return reader.shortBool().map { $0 ? 1 : 0 }
+    case .enumeration:
+        guard let cases = plan.cases, let text = reader.shortText() else { return nil }
+        guard let index = unsafe cases[reader.slice(text)] else {
+            reader.unread(text)
+            return nil
+        }
+        return UInt64(index)
+    case .string, .reference:
+        guard let text = reader.shortText() else { return nil }
+        return unsafe builder.append(string: reader.slice(text))
+    default: return nil
     }
 }
 

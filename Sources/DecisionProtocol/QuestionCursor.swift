@@ -133,19 +133,19 @@ extension EntityRanges {
 
 /// Keys of a map in order. Small integers are compared as numbers, others by their bytes.
 struct KeyReader {
-    private var last: UInt64?
+    /// The last integer key; -1 for none, `Int.max` once another kind of key was seen, after which none may come.
+    private var last = -1
     private var order = CBORReader.KeyOrder()
-    private var sawOther = false
 
     /// The next key when it is an unsigned integer; nil for another, whose value is skipped too.
     @inline(__always)
     mutating func next(_ reader: inout CBORReader) throws(CBORError) -> UInt64? {
         let start = reader.offset
         if let small = reader.smallUnsigned() {
-            let key = UInt64(small)
-            if sawOther || last.map({ $0 >= key }) ?? false { throw CBORError(.keyOrder, at: start) }
+            let key = Int(small)
+            if last >= key { throw CBORError(.keyOrder, at: start) }
             last = key
-            return key
+            return UInt64(small)
         }
         return try other(&reader)
     }
@@ -155,11 +155,13 @@ struct KeyReader {
         if try reader.type() == .unsigned {
             let key = try reader.unsigned()
             // Unsigned keys come first in the order, the shorter before the longer: as numbers do.
-            if sawOther || last.map({ $0 >= key }) ?? false { throw CBORError(.keyOrder, at: start) }
-            last = key
+            guard let number = Int(exactly: key), number < Int.max, last < number else {
+                throw CBORError(.keyOrder, at: start)
+            }
+            last = number
             return key
         }
-        sawOther = true
+        last = Int.max
         let range = try reader.skip()
         try order.check(range, in: reader)
         try reader.skip()

@@ -98,6 +98,20 @@ public struct GrowableBytes: ~Copyable {
         return start
     }
 
+    /// Adds two words, this many times over: the empty slots of a record.
+    @inlinable
+    @inline(__always)
+    public mutating func append(pair first: UInt64, _ second: UInt64, count more: Int) {
+        reserve(more &* 16)
+        var place = unsafe base + used
+        for _ in 0..<more {
+            unsafe place.storeBytes(of: first, as: UInt64.self)
+            unsafe place.storeBytes(of: second, toByteOffset: 8, as: UInt64.self)
+            unsafe place += 16
+        }
+        used &+= more &* 16
+    }
+
     /// Overwrites a word; `offset` and the bytes after it must be in use.
     @inlinable
     @inline(__always)

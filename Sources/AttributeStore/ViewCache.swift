@@ -1,0 +1,145 @@
+// Where the views of one snapshot lie, so that a second question about a subject costs one or two cache lines instead of
+// a walk down the tree of the store. No change can be missed: a place is only used while the snapshot's id is the one it
+// was found in, and as long as that has not moved nothing was committed, so no page of the map was written again.
+//
+// INVARIANT of this unsafe file: a place of generation g was returned by `mdb_get` for the snapshot of generation g and
+// points into the store's map, which stays mapped while the environment is open; `startGeneration` is called whenever the
+// snapshot's id moves, before any look-up. The bytes just before a place are those of its key (checked when it is
+// stored), so comparing them with the key that is asked for is safe and decides equality: the length is in the entry.
+
+import Glibc
+import Synchronization
+
+/// Places of views, for one thread and tenant.
+@safe
+struct ViewCache: ~Copyable {
+    private struct Entry {
+        /// Address in the low 48 bits, 16 bits of the key's hash above them.
+        var word: UInt64
+        var generation: UInt32
+        /// Bytes of the view in the low 22 bits, bytes of the key above them.
+        var lengths: UInt32
+    }
+
+    /// Entries that share a cache line, among which a key may lie anywhere.
+    private static let ways = 4
+    private static let firstBuckets = 256
+    private static let addressMask: UInt64 = 0xffff_ffff_ffff
+
+    /// Bytes that all caches of the process may take together. Beyond it they stop to grow.
+    static let budget = 32 << 20
+    private static let taken = Atomic<Int>(0)
+
+    private var entries: UnsafeMutablePointer<Entry>?
+    private var buckets = 0
+    /// 0 is no generation, so that zeroed memory is empty.
+    private var generation: UInt32 = 1
+    /// Places stored in this generation.
+    private var stored = 0
+    private var canGrow = true
+
+    init() {}
+
+    deinit {
+        guard let entries = unsafe entries else { return }
+        unsafe free(entries)
+        Self.taken.wrappingSubtract(buckets * Self.ways * MemoryLayout<Entry>.stride, ordering: .relaxed)
+    }
+
+    /// Forgets every place: another snapshot is read from now on.
+    mutating func startGeneration() {
+        generation &+= 1
+        stored = 0
+        if generation == 0, let entries = unsafe entries {
+            unsafe entries.update(repeating: Entry(word: 0, generation: 0, lengths: 0), count: buckets * Self.ways)
+            generation = 1
+        }
+    }
+
+    /// The view of a key; nil when its place is not known.
+    @inline(__always)
+    func find(_ key: UnsafeRawBufferPointer, hash: UInt64) -> UnsafeRawBufferPointer? {
+        guard let entries = unsafe entries, let wanted = key.baseAddress else { return nil }
+        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        let tag = hash >> 48
+        for way in 0..<Self.ways {
+            let entry = unsafe bucket[way]
+            guard entry.generation == generation, entry.word >> 48 == tag, Int(entry.lengths >> 22) == key.count,
+                let place = unsafe UnsafeRawPointer(bitPattern: UInt(entry.word & Self.addressMask)),
+                unsafe memcmp(place - key.count, wanted, key.count) == 0
+            else { continue }
+            return unsafe UnsafeRawBufferPointer(start: place, count: Int(entry.lengths & 0x3f_ffff))
+        }
+        return nil
+    }
+
+    /// Remembers where `mdb_get` found a key's view.
+    mutating func store(_ key: UnsafeRawBufferPointer, hash: UInt64, _ value: UnsafeRawBufferPointer) {
+        guard let wanted = key.baseAddress, let place = value.baseAddress, value.count < 1 << 22, key.count < 1 << 10,
+            UInt64(UInt(bitPattern: place)) <= Self.addressMask,
+            // A large value lies on pages of its own, with something else before it: it is looked up each time.
+            unsafe memcmp(place - key.count, wanted, key.count) == 0
+        else { return }
+        if stored >= buckets * Self.ways * 3 / 4 { grow() }
+        guard let entries = unsafe entries else { return }
+        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        // An empty way, else one that the key itself chooses.
+        var way = Int(truncatingIfNeeded: hash >> 32) & (Self.ways - 1)
+        for candidate in 0..<Self.ways where unsafe bucket[candidate].generation != generation { way = candidate }
+        unsafe bucket[way] = Entry(
+            word: UInt64(UInt(bitPattern: place)) | (hash >> 48) << 48, generation: generation,
+            lengths: UInt32(truncatingIfNeeded: value.count) | UInt32(truncatingIfNeeded: key.count) << 22)
+        stored &+= 1
+    }
+
+    /// Twice the room, empty; the places come back as they are asked for.
+    private mutating func grow() {
+        guard canGrow else { return }
+        let more = max(Self.firstBuckets, buckets * 2)
+        let bytes = more * Self.ways * MemoryLayout<Entry>.stride
+        let had = buckets * Self.ways * MemoryLayout<Entry>.stride
+        if Self.taken.wrappingAdd(bytes - had, ordering: .relaxed).newValue > Self.budget {
+            Self.taken.wrappingSubtract(bytes - had, ordering: .relaxed)
+            canGrow = false
+            return
+        }
+        var memory: UnsafeMutableRawPointer?
+        guard unsafe posix_memalign(&memory, 64, bytes) == 0, let memory = unsafe memory else {
+            Self.taken.wrappingSubtract(bytes - had, ordering: .relaxed)
+            canGrow = false
+            return
+        }
+        unsafe memset(memory, 0, bytes)
+        if let entries = unsafe entries { unsafe free(entries) }
+        unsafe entries = memory.bindMemory(to: Entry.self, capacity: more * Self.ways)
+        buckets = more
+        stored = 0
+    }
+
+    /// A hash of a key; only its spread matters, a place is checked against the key itself.
+    @inline(__always)
+    static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
+        var hash = UInt64(truncatingIfNeeded: key.count) &* 0x9e37_79b9_7f4a_7c15
+        var offset = 0
+        while offset &+ 8 <= key.count {
+            hash = unsafe mix(hash ^ key.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            offset &+= 8
+        }
+        if offset < key.count, key.count >= 8 {
+            // The last eight bytes, overlapping what was read.
+            hash = unsafe mix(hash ^ key.loadUnaligned(fromByteOffset: key.count &- 8, as: UInt64.self))
+        } else {
+            while offset < key.count {
+                hash = unsafe mix(hash ^ UInt64(key[offset]))
+                offset &+= 1
+            }
+        }
+        return hash
+    }
+
+    @inline(__always)
+    private static func mix(_ value: UInt64) -> UInt64 {
+        let product = value.multipliedFullWidth(by: 0xa076_1d64_78bd_642f)
+        return product.high ^ product.low
+    }
+}
