@@ -182,7 +182,12 @@ let package = Package(
             name: "DecisionEngineTests", dependencies: ["DecisionEngine", "PolicyLanguage"], swiftSettings: strict),
         .testTarget(
             name: "AttributeStoreTests",
-            dependencies: ["AttributeStore", "DecisionEngine", "PolicyLanguage", "StrictJSON"], swiftSettings: strict),
+            dependencies: ["AttributeStore", "DecisionEngine", "Memory", "PolicyLanguage", "StrictJSON"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "DecisionPathTests",
+            dependencies: ["DecisionPath", "AttributeStore", "CBOR", "DecisionProtocol", "Memory", "StrictJSON"],
+            swiftSettings: strict),
         .testTarget(
             name: "CredentialsTests", dependencies: ["Credentials", "AttributeStore"], swiftSettings: strict),
         .testTarget(

@@ -7,9 +7,18 @@ import Memory
 /// What the keys of a type's views start with.
 package struct ViewPrefix: Sendable {
     let bytes: [UInt8]
+    let layout: UInt32
+    /// Place among the prefixes of a reader's use; -1 for one that stands alone.
+    let index: Int
 
-    /// - Parameter layout: the number of the layout of views.
-    package init(layout: UInt32, type: String) { bytes = Key.number(layout) + Array(type.utf8) + [0] }
+    /// - Parameters:
+    ///   - layout: the number of the layout of views.
+    ///   - index: a small number of its own, so that the reader remembers whether the type has any views.
+    package init(layout: UInt32, type: String, index: Int = -1) {
+        bytes = Key.number(layout) + Array(type.utf8) + [0]
+        self.layout = layout
+        self.index = index
+    }
 }
 
 /// Reads one tenant; one per thread.
@@ -23,6 +32,10 @@ package struct TenantReader: ~Copyable {
     /// Places of views in the snapshot of `cachedSnapshot`.
     private var cache = ViewCache()
     private var cachedSnapshot: UInt64 = 0
+    /// By the index of a prefix: whether the snapshot has views under it. 0 is not known, 1 none, 2 some.
+    private var presence: [UInt8] = []
+    /// The layout whose types `presence` speaks of.
+    private var presenceLayout: UInt32 = 0
 
     /// Opens a tenant for reading.
     package init(_ store: Store, tenant: String) throws(StoreError) {
@@ -54,6 +67,7 @@ package struct TenantReader: ~Copyable {
         snapshot = transaction.id
         if snapshot != cachedSnapshot {
             cache.startGeneration()
+            for index in presence.indices { presence[index] = 0 }
             cachedSnapshot = snapshot
         }
     }
@@ -81,7 +95,7 @@ package struct TenantReader: ~Copyable {
     ///   - prefix: layout and type.
     ///   - id: its id, at most `StoreLimits.maxIDBytes` bytes; a longer one is nobody's.
     package mutating func view(_ prefix: ViewPrefix, id: UnsafeRawBufferPointer) throws(StoreError) -> RecordView {
-        guard id.count <= StoreLimits.maxIDBytes else { return .empty }
+        guard id.count <= StoreLimits.maxIDBytes, try hasViews(prefix) else { return .empty }
         key.removeAll()
         key.append(prefix.bytes)
         unsafe key.append(id)
@@ -94,6 +108,37 @@ package struct TenantReader: ~Copyable {
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
+    }
+
+    /// False when the snapshot has no view of the type at all: an application that registers no resources pays nothing
+    /// for asking about them.
+    @inline(__always)
+    private mutating func hasViews(_ prefix: ViewPrefix) throws(StoreError) -> Bool {
+        guard prefix.index >= 0 else { return true }
+        if prefix.layout == presenceLayout, prefix.index < presence.count, presence[prefix.index] != 0 {
+            return presence[prefix.index] == 2
+        }
+        return try findViews(prefix)
+    }
+
+    private mutating func findViews(_ prefix: ViewPrefix) throws(StoreError) -> Bool {
+        var isThere = false
+        do throws(LMDBError) {
+            try transaction.scan(databases.views, prefix: prefix.bytes) { _, _ in
+                isThere = true
+                return false
+            }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+        if prefix.layout != presenceLayout {
+            presenceLayout = prefix.layout
+            presence.removeAll()
+        }
+        // The number of types is bounded by the catalog's limits.
+        while presence.count <= prefix.index { presence.append(0) }
+        presence[prefix.index] = isThere ? 2 : 1
+        return isThere
     }
 
     func value(_ database: LMDBDatabase, _ key: [UInt8]) throws(StoreError) -> [UInt8]? {

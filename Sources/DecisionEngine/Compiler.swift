@@ -27,6 +27,8 @@ struct Compiler {
     var operandIndices: [OperandEntry: UInt32] = [:]
     /// Per-type tables of operands, by content.
     var typeTables: [[UInt32]: UInt32] = [:]
+    /// Those of them whose rows hold constants: offset and number of rows.
+    var typeTableRows: [(offset: UInt32, rows: Int)] = []
     var operandNames: [AttributeReference?] = []
     /// Where each schedule is.
     var scheduleOffsets: [UInt32] = []
@@ -62,8 +64,9 @@ struct Compiler {
         words.append(contentsOf: roleEntries)
         words[ImageLayout.rulesOffset] = here
         for rule in rules { emitRule(rule) }
-        emitOperands()
-        emitPool()
+        let payloads = emitPool()
+        emitOperands(payloads)
+        emitHeader()
         guard words.count <= CompileLimits.maxImageWords else {
             throw CompileError(
                 .tooLarge,
@@ -329,12 +332,51 @@ struct Compiler {
         return index
     }
 
-    private mutating func emitOperands() {
-        words[ImageLayout.operandsOffset] = here
-        for operand in operands { words.append(contentsOf: operand.words) }
+    /// What a decision needs of the catalog.
+    private mutating func emitHeader() {
+        let slots = SessionSlots(catalog)
+        words[ImageLayout.sessionEndsAt] = UInt32(slots.endsAt)
+        words[ImageLayout.sessionLevels] = UInt32(slots.levels)
+        words[ImageLayout.sessionMethods] = UInt32(slots.methods)
+        words[ImageLayout.sessionAuthenticatedAt] = UInt32(slots.authenticatedAt)
+        words[ImageLayout.typeCount] = UInt32(catalog.entities.count)
+        words[ImageLayout.actionCount] = UInt32(catalog.actions.count)
+        words[ImageLayout.ruleCount] = UInt32(policies.rules.count)
+        words[ImageLayout.typesOffset] = here
+        var ordinal: UInt32 = 0
+        for (index, entity) in catalog.entities.enumerated() {
+            guard entity.isSubject else {
+                words.append(0)
+                continue
+            }
+            ordinal += 1
+            let mustExist = index == Catalog.user || entity.attributes.contains(where: \.isStored)
+            words.append(ordinal | (mustExist ? ImageLayout.mustExist : 0))
+        }
     }
 
-    private mutating func emitPool() {
+    /// Writes the operands, and fills in the constants of the tables by type, now that the pool is known.
+    private mutating func emitOperands(_ payloads: [ConstantPlace]) {
+        for (offset, rows) in typeTableRows {
+            for row in 0..<rows {
+                let place = Int(offset) + row * ImageLayout.tableRowWords
+                let constant = ConstantPlace(slot: words[place + 2], payloads)
+                words[place + 2] = constant.page
+                words[place + 3] = UInt32(truncatingIfNeeded: constant.payload)
+                words[place + 4] = UInt32(truncatingIfNeeded: constant.payload >> 32)
+            }
+        }
+        // At the start of a cache line, so that no operand lies on two.
+        while words.count % 16 != 0 { words.append(0) }
+        words[ImageLayout.operandsOffset] = here
+        for operand in operands { words.append(contentsOf: operand.words(payloads)) }
+    }
+
+    /// Writes the constants.
+    /// - Returns: where each is, by pool slot.
+    private mutating func emitPool() -> [ConstantPlace] {
+        var places: [ConstantPlace] = []
+        places.reserveCapacity(constants.count)
         // The pool's slots are 16 bits in a record's header, so a policy with more constants keeps them in pages.
         var pages: [UInt32] = []
         var start = 0
@@ -342,7 +384,13 @@ struct Compiler {
             let page = constants[start..<min(start + ConstantPool.pageSize, constants.count)]
             var builder = RecordBuilder()
             builder.reset(slots: page.count)
-            for (slot, constant) in page.enumerated() { builder.set(slot, constant) }
+            for (slot, constant) in page.enumerated() {
+                let payload = builder.payload(of: constant)
+                builder.set(slot, payload: payload)
+                places.append(
+                    ConstantPlace(
+                        page: constant.needsHeap ? UInt32(pages.count / 2 + 1) : ImageLayout.noHeap, payload: payload))
+            }
             pages.append(here)
             pages.append(UInt32(builder.bytes.count))
             appendBytes(builder.bytes)
@@ -351,6 +399,7 @@ struct Compiler {
         words[ImageLayout.poolOffset] = here
         words[ImageLayout.poolBytes] = UInt32(pages.count / 2)
         words.append(contentsOf: pages)
+        return places
     }
 
     private mutating func appendBytes(_ bytes: [UInt8]) {
@@ -471,8 +520,40 @@ struct OperandEntry: Hashable {
     /// The attribute, for errors; two actions may keep different attributes in one slot.
     var name: AttributeReference?
 
-    var words: [UInt32] {
-        [kind.rawValue | UInt32(scope.rawValue) << 8 | flags << 16, slot, defaultSlot, table]
+    func words(_ places: [ConstantPlace]) -> [UInt32] {
+        let constant = ConstantPlace(slot: kind == .constant ? slot + 1 : defaultSlot, places)
+        return [
+            kind.rawValue | UInt32(scope.rawValue) << 8 | flags << 16, slot, constant.page,
+            UInt32(truncatingIfNeeded: constant.payload), UInt32(truncatingIfNeeded: constant.payload >> 32), table, 0,
+            0,
+        ]
+    }
+}
+
+/// Where a constant is.
+struct ConstantPlace {
+    /// Page + 1; 0 for no constant, `ImageLayout.noHeap` for a plain word.
+    var page: UInt32
+    var payload: UInt64
+
+    init(page: UInt32, payload: UInt64) {
+        self.page = page
+        self.payload = payload
+    }
+
+    /// - Parameter slot: pool slot + 1; 0 for none.
+    init(slot: UInt32, _ places: [ConstantPlace]) {
+        self = slot == 0 ? ConstantPlace(page: 0, payload: 0) : places[Int(slot) - 1]
+    }
+}
+
+extension Constant {
+    /// True when its payload leads to bytes elsewhere in its record.
+    var needsHeap: Bool {
+        switch self {
+        case .string, .reference, .address, .set: true
+        case .boolean, .integer, .decimal, .enumeration, .datetime, .duration: false
+        }
     }
 }
 

@@ -34,7 +34,8 @@ extension Compiler {
         case .compare(let left, let comparison, let right):
             let kind = valueClass(of: left) ?? valueClass(of: right) ?? .word
             return emitTest(
-                .compare, kind, comparison.rawValue, try operand(left, scope), try operand(right, scope),
+                left == .now || right == .now ? .compareTime : .compare, kind, comparison.rawValue,
+                try operand(left, scope), try operand(right, scope),
                 onTrue: onTrue, onFalse: onFalse)
         case .oneOf(let left, let constants):
             let set = index(of: OperandEntry(kind: .constant, slot: slot(of: .set(constants))))
@@ -157,11 +158,12 @@ extension Compiler {
         }
         if places.allSatisfy({ $0.entry == first.entry }) { return index(of: first.entry) }
         let count = reference.scope == .action ? catalog.actions.count : catalog.entities.count
-        var table = [UInt32](repeating: 0, count: count * 3)
+        let width = ImageLayout.tableRowWords
+        var table = [UInt32](repeating: 0, count: count * width)
         for place in places {
-            table[place.owner * 3] = place.entry.slot
-            table[place.owner * 3 + 1] = place.entry.flags
-            table[place.owner * 3 + 2] = place.entry.defaultSlot
+            table[place.owner * width] = place.entry.slot
+            table[place.owner * width + 1] = place.entry.flags
+            table[place.owner * width + 2] = place.entry.defaultSlot
         }
         let offset: UInt32
         if let known = typeTables[table] {
@@ -170,6 +172,7 @@ extension Compiler {
             offset = here
             words.append(contentsOf: table)
             typeTables[table] = offset
+            typeTableRows.append((offset, count))
         }
         let flags = places.reduce(UInt32(0)) { $0 | $1.entry.flags }
         return index(

@@ -6,47 +6,45 @@
 // `RecordView`, which checks each read.
 
 import Glibc
+import Memory
 import PolicyLanguage
 
 extension Program {
     /// Decides one question.
     /// - Parameters:
     ///   - inputs: the question and the records it reads.
-    ///   - scratch: memory to reuse; its groups must be set when the cell needs them, and its `rules` name the rules
-    ///     that decided afterwards.
+    ///   - scratch: memory to reuse; its groups and containers must be set when the cell needs them, and its `rules` name
+    ///     the rules that decided afterwards.
     package func decide(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
         // Emptying an array costs calls even when it is empty, as the last two nearly always are.
         if !scratch.rules.isEmpty { scratch.rules.removeAll(keepingCapacity: true) }
         if !scratch.requires.isEmpty { scratch.requires.removeAll(keepingCapacity: true) }
         if !scratch.obligations.isEmpty { scratch.obligations.removeAll(keepingCapacity: true) }
-        scratch.stamp &+= 1
-        if scratch.roleMemo.count < roleCount {
-            scratch.roleMemo.append(contentsOf: repeatElement(0, count: roleCount - scratch.roleMemo.count))
+        scratch.startStamp(roleCount)
+        return unsafe withUnsafePointer(to: inputs) { inputs in
+            var evaluation = unsafe Evaluation(self, inputs)
+            return evaluation.run(&scratch)
         }
-        guard
-            let cell = cell(
-                subjectType: inputs.subjectType, resourceType: inputs.resourceType, action: inputs.action)
-        else { return Verdict(kind: .error, cause: .actionNotDefined) }
-        return unsafe words.withUnsafeBufferPointer { image in
-            guard let base = image.baseAddress else { return Verdict(kind: .error, cause: .recordDamaged) }
-            var evaluation = unsafe Evaluation(self, base, inputs)
-            return evaluation.run(cell, &scratch)
+    }
+
+    /// The offers whose condition holds for the subject at hand, by index of `CheckedPolicies.offers`, and whether the
+    /// session meets what each demands.
+    package func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
+        scratch.startStamp(roleCount)
+        return unsafe withUnsafePointer(to: inputs) { inputs in
+            var evaluation = unsafe Evaluation(self, inputs)
+            return evaluation.offers(&scratch)
         }
     }
 }
 
-extension Program {
-    /// The offers whose condition holds for the subject at hand, by index of `CheckedPolicies.offers`, and whether the
-    /// session meets what each demands.
-    package func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
-        scratch.stamp &+= 1
-        if scratch.roleMemo.count < roleCount {
-            scratch.roleMemo.append(contentsOf: repeatElement(0, count: roleCount - scratch.roleMemo.count))
-        }
-        return unsafe words.withUnsafeBufferPointer { image in
-            guard let base = image.baseAddress else { return [] }
-            var evaluation = unsafe Evaluation(self, base, inputs)
-            return evaluation.offers(&scratch)
+extension DecisionScratch {
+    /// What was remembered of roles is void from now on.
+    @inline(__always)
+    fileprivate mutating func startStamp(_ roleCount: Int) {
+        stamp &+= 1
+        if roleMemo.count < roleCount {
+            roleMemo.append(contentsOf: repeatElement(0, count: roleCount - roleMemo.count))
         }
     }
 }
@@ -60,35 +58,42 @@ private struct Loaded {
 }
 
 /// One decision under way.
+///
+/// INVARIANT: program and inputs outlive it: both are parameters of the call that makes it.
 @safe
 private struct Evaluation {
-    private let program: Program
+    private unowned(unsafe) let owner: Program
     private let image: UnsafePointer<UInt32>
-    private let inputs: DecisionInputs
+    private let input: UnsafePointer<DecisionInputs>
     private let now: Int64
     private var boundary = Int64.max
     private var isDamaged = false
 
     private let operands: Int
     private let rules: Int
-    private let pages: Int
 
-    init(_ program: Program, _ image: UnsafePointer<UInt32>, _ inputs: DecisionInputs) {
-        self.program = program
-        unsafe self.image = image
-        self.inputs = inputs
-        now = inputs.now
+    init(_ program: Program, _ input: UnsafePointer<DecisionInputs>) {
+        unsafe owner = program
+        unsafe image = program.image.base
+        unsafe self.input = input
+        now = unsafe input.pointee.now
         operands = Int(unsafe image[ImageLayout.operandsOffset])
         rules = Int(unsafe image[ImageLayout.rulesOffset])
-        pages = Int(unsafe image[ImageLayout.poolOffset])
     }
 
     @inline(__always)
     private func word(_ offset: Int) -> UInt32 { unsafe image[offset] }
 
+    /// For what is rarely needed.
+    private var program: Program { unsafe owner }
+
+    @inline(__always)
+    private var inputs: DecisionInputs { unsafe input.pointee }
+
     // MARK: The order of a decision
 
-    mutating func run(_ cell: Int, _ scratch: inout DecisionScratch) -> Verdict {
+    mutating func run(_ scratch: inout DecisionScratch) -> Verdict {
+        guard let cell = cell() else { return Verdict(kind: .error, cause: .actionNotDefined) }
         if let early = preliminaries() { return early }
         let list = word(Int(word(ImageLayout.cellsOffset)) &+ cell)
         if list == ImageLayout.undefinedCell { return Verdict(kind: .error, cause: .actionNotDefined) }
@@ -98,19 +103,39 @@ private struct Evaluation {
             if let bad = checkReads(Int(word(Int(word(Int(list) &+ position))))) { return bad }
         }
         for position in 1...count {
-            let table = Int(word(Int(list) &+ position))
-            if let rule = firstForbid(word(table &+ 1), &scratch) {
+            let root = word(Int(word(Int(list) &+ position)) &+ 1)
+            if root != 0, let rule = firstForbid(root, &scratch) {
                 scratch.rules.append(rule)
                 return finish(Verdict(kind: .forbidden), list, count, &scratch)
             }
         }
         var joined = Demand.nothing
         for position in 1...count {
-            collectRequires(word(Int(word(Int(list) &+ position)) &+ 2), &joined, &scratch)
+            let root = word(Int(word(Int(list) &+ position)) &+ 2)
+            if root != 0 { collectRequires(root, &joined, &scratch) }
         }
         let verdict = permits(list, count, joined, &scratch)
         return finish(verdict, list, count, &scratch)
     }
+
+    /// As `Program.cell`, on the image; nil when an index is out of range.
+    @inline(__always)
+    private func cell() -> Int? {
+        let types = Int(word(ImageLayout.typeCount))
+        let actions = Int(word(ImageLayout.actionCount))
+        let subject = inputs.subjectType
+        let resource = inputs.resourceType
+        let action = inputs.action
+        guard subject >= 0, subject < types, resource >= 0, resource < types, action >= 0, action < actions else {
+            return nil
+        }
+        let ordinal = Int(word(Int(word(ImageLayout.typesOffset)) &+ subject) & ~ImageLayout.mustExist)
+        return ordinal == 0 ? nil : ((ordinal &- 1) &* types &+ resource) &* actions &+ action
+    }
+
+    /// Slot of the session that the header names.
+    @inline(__always)
+    private func sessionSlot(_ name: Int) -> Int { Int(word(name)) }
 
     /// The duties that go with the answer.
     private mutating func finish(
@@ -123,13 +148,15 @@ private struct Evaluation {
         case .stepUp: root = 6
         case .error: return finish(verdict)
         }
-        for position in 1...count { collectObligations(word(Int(word(Int(list) &+ position)) &+ root), &scratch) }
+        for position in 1...count {
+            let root = word(Int(word(Int(list) &+ position)) &+ root)
+            if root != 0 { collectObligations(root, &scratch) }
+        }
         return finish(verdict)
     }
 
     private mutating func collectObligations(_ root: UInt32, _ scratch: inout DecisionScratch) {
-        if root == 0 { return }
-        let first = UInt32(truncatingIfNeeded: program.policies.rules.count)
+        let first = word(ImageLayout.ruleCount)
         walk(root, &scratch) { evaluation, rule, scratch in
             if evaluation.matches(rule, &scratch), !scratch.obligations.contains(rule &- first) {
                 scratch.obligations.append(rule &- first)
@@ -142,7 +169,8 @@ private struct Evaluation {
     /// What no policy can change: ended subjects and sessions, unknown subjects, damaged records.
     private mutating func preliminaries() -> Verdict? {
         if inputs.subject.isEmpty {
-            if program.subjectMustExist[inputs.subjectType] { return Verdict(kind: .error, cause: .unknownSubject) }
+            let type = word(Int(word(ImageLayout.typesOffset)) &+ inputs.subjectType)
+            if type & ImageLayout.mustExist != 0 { return Verdict(kind: .error, cause: .unknownSubject) }
         } else if !inputs.subject.isWellFormed {
             return Verdict(kind: .error, cause: .recordDamaged)
         } else if inputs.subject.isInactive {
@@ -151,7 +179,7 @@ private struct Evaluation {
         if !inputs.session.isEmpty {
             if !inputs.session.isWellFormed { return Verdict(kind: .error, cause: .recordDamaged) }
             if inputs.session.isInactive { return Verdict(kind: .forbidden, cause: .sessionEnded) }
-            let ends = program.sessionSlots.endsAt
+            let ends = sessionSlot(ImageLayout.sessionEndsAt)
             if inputs.session.validUntil(ends) == RecordLayout.forever {
                 let end = Int64(bitPattern: inputs.session.payload(ends))
                 if end <= now { return Verdict(kind: .forbidden, cause: .sessionEnded) }
@@ -178,7 +206,7 @@ private struct Evaluation {
         let count = Int(word(offset))
         for position in 0..<count {
             let entry = offset &+ 1 &+ position &* 3
-            if !isMember(word(entry &+ 1), inputs.action) || !isMember(word(entry &+ 2), inputs.resourceType) {
+            guard isMember(word(entry &+ 1), inputs.action), isMember(word(entry &+ 2), inputs.resourceType) else {
                 continue
             }
             let operand = Int(word(entry))
@@ -245,6 +273,7 @@ private struct Evaluation {
         var matchedAny = false
         for position in 1...count {
             let root = word(Int(word(Int(list) &+ position)) &+ 3)
+            if root == 0 { continue }
             walk(root, &scratch) { evaluation, rule, scratch in
                 guard evaluation.matches(rule, &scratch) else { return false }
                 matchedAny = true
@@ -296,14 +325,14 @@ private struct Evaluation {
 
     private mutating func isMet(_ demand: Demand) -> Bool {
         if demand == .nothing { return true }
-        let slots = program.sessionSlots
         let session = inputs.session
-        let levels = sessionWord(session, slots.levels)
-        let methods = UInt32(truncatingIfNeeded: sessionWord(session, slots.methods))
+        let levels = sessionWord(session, sessionSlot(ImageLayout.sessionLevels))
+        let methods = UInt32(truncatingIfNeeded: sessionWord(session, sessionSlot(ImageLayout.sessionMethods)))
         if demand.levels & ~levels != 0 || demand.methods & ~methods != 0 { return false }
         if demand.within == .max { return true }
-        guard session.validUntil(slots.authenticatedAt) == RecordLayout.forever else { return false }
-        let since = Int64(bitPattern: session.payload(slots.authenticatedAt))
+        let authenticatedAt = sessionSlot(ImageLayout.sessionAuthenticatedAt)
+        guard session.validUntil(authenticatedAt) == RecordLayout.forever else { return false }
+        let since = Int64(bitPattern: session.payload(authenticatedAt))
         let (age, overflowed) = now.subtractingReportingOverflow(since)
         if overflowed || age > demand.within { return false }
         let (last, passed) = since.addingReportingOverflow(demand.within)
@@ -344,8 +373,7 @@ private struct Evaluation {
         _ root: UInt32, _ scratch: inout DecisionScratch,
         _ visit: (inout Evaluation, UInt32, inout DecisionScratch) -> Bool
     ) {
-        if root == 0 { return }
-        if !scratch.pending.isEmpty { scratch.pending.removeAll(keepingCapacity: true) }
+        scratch.pending.removeAll()
         var next = root
         while true {
             let node = Int(next)
@@ -406,7 +434,7 @@ private struct Evaluation {
     }
 
     @inline(__always)
-    private func pushNamedChildren(_ node: Int, _ pending: inout [UInt32], _ named: borrowing NamedMemberships) {
+    private func pushNamedChildren(_ node: Int, _ pending: inout WordList, _ named: borrowing NamedMemberships) {
         let mask = word(node &+ 3)
         for position in 0..<named.list.count {
             let index = named.list[position]
@@ -448,7 +476,10 @@ private struct Evaluation {
         let right = Int(word(offset &+ 2))
         let valueClass = (head >> 8) & 0xff
         switch Operation(rawValue: head & 0xff) {
-        case .compare: return compare(left, right, valueClass, head >> 16)
+        case .compare:
+            return valueClass == ValueClass.word.rawValue
+                ? compareWords(left, right, head >> 16) : compare(left, right, valueClass, head >> 16)
+        case .compareTime: return compareTime(left, right, head >> 16)
         case .contains: return contains(left, right, valueClass)
         case .intersects: return overlap(left, right, valueClass, all: false)
         case .subset: return overlap(left, right, valueClass, all: true)
@@ -476,18 +507,37 @@ private struct Evaluation {
     }
 
     @inline(__always)
+    private mutating func compareWords(_ left: Int, _ right: Int, _ comparison: UInt32) -> Bool {
+        guard let first = loadWord(left), let second = loadWord(right) else { return false }
+        return compareNumbers(Int64(bitPattern: first), Int64(bitPattern: second), comparison)
+    }
+
+    private mutating func compareTime(_ left: Int, _ right: Int, _ comparison: UInt32) -> Bool {
+        guard let first = loadWord(left), let second = loadWord(right) else { return false }
+        if isNow(left) { noteTime(Int64(bitPattern: second)) }
+        if isNow(right) { noteTime(Int64(bitPattern: first)) }
+        return compareNumbers(Int64(bitPattern: first), Int64(bitPattern: second), comparison)
+    }
+
+    @inline(__always)
+    private func compareNumbers(_ first: Int64, _ second: Int64, _ comparison: UInt32) -> Bool {
+        switch Comparison(rawValue: UInt8(truncatingIfNeeded: comparison)) {
+        case .equal: return first == second
+        case .notEqual: return first != second
+        case .less: return first < second
+        case .lessOrEqual: return first <= second
+        case .greater: return first > second
+        case .greaterOrEqual: return first >= second
+        case .none: return false
+        }
+    }
+
     private mutating func compare(_ left: Int, _ right: Int, _ valueClass: UInt32, _ comparison: UInt32) -> Bool {
         let first = load(left)
         let second = load(right)
         guard first.isPresent, second.isPresent else { return false }
         let order: Int
-        if valueClass == ValueClass.word.rawValue {
-            let one = Int64(bitPattern: first.payload)
-            let two = Int64(bitPattern: second.payload)
-            if isNow(left) { noteTime(two) }
-            if isNow(right) { noteTime(one) }
-            order = one < two ? -1 : (one == two ? 0 : 1)
-        } else if valueClass == ValueClass.string.rawValue {
+        if valueClass == ValueClass.string.rawValue {
             guard let one = first.record.string(first.payload), let two = second.record.string(second.payload) else {
                 isDamaged = true
                 return false
@@ -502,15 +552,7 @@ private struct Evaluation {
             }
             order = one < two ? -1 : (one == two ? 0 : 1)
         }
-        switch Comparison(rawValue: UInt8(truncatingIfNeeded: comparison)) {
-        case .equal: return order == 0
-        case .notEqual: return order != 0
-        case .less: return order < 0
-        case .lessOrEqual: return order <= 0
-        case .greater: return order > 0
-        case .greaterOrEqual: return order >= 0
-        case .none: return false
-        }
+        return compareNumbers(Int64(order), 0, comparison)
     }
 
     @inline(__always)
@@ -659,54 +701,79 @@ private struct Evaluation {
 
     // MARK: Values
 
-    /// Where an attribute lies for the types at hand.
+    /// Where an attribute lies for the types at hand: the operand itself, or its row for the type.
     @inline(__always)
-    private func place(_ operand: Int) -> (scope: UInt8, slot: Int, flags: UInt32, defaultSlot: UInt32) {
+    private func place(_ operand: Int) -> (scope: UInt32, slot: Int, flags: UInt32, constant: Int) {
         let offset = operands &+ operand &* ImageLayout.operandWords
         let head = word(offset)
-        let scope = UInt8(truncatingIfNeeded: head >> 8)
-        let table = word(offset &+ 3)
-        if table == 0 { return (scope, Int(word(offset &+ 1)), head >> 16, word(offset &+ 2)) }
+        let scope = (head >> 8) & 0xff
+        let table = word(offset &+ 5)
+        if table == 0 { return (scope, Int(word(offset &+ 1)), head >> 16, offset &+ 2) }
         let owner: Int
-        switch AttributeScope(rawValue: scope) {
+        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: scope)) {
         case .subject: owner = inputs.subjectType
         case .action: owner = inputs.action
         default: owner = inputs.resourceType
         }
-        let entry = Int(table) &+ owner &* 3
-        return (scope, Int(word(entry)), word(entry &+ 1), word(entry &+ 2))
+        let row = Int(table) &+ owner &* ImageLayout.tableRowWords
+        return (scope, Int(word(row)), word(row &+ 1), row &+ 2)
     }
 
     @inline(__always)
-    private func stored(_ scope: UInt8) -> RecordView {
-        switch AttributeScope(rawValue: scope) {
+    private func stored(_ scope: UInt32) -> RecordView {
+        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: scope)) {
         case .subject: inputs.subject
+        case .resource: inputs.resource
         case .session: inputs.session
         case .device: inputs.device
-        case .resource: inputs.resource
         default: .empty
         }
     }
 
     @inline(__always)
-    private func inQuestion(_ scope: UInt8) -> RecordView {
-        switch AttributeScope(rawValue: scope) {
-        case .subject: inputs.subjectInQuestion
+    private func inQuestion(_ scope: UInt32) -> RecordView {
+        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: scope)) {
         case .resource: inputs.resourceInQuestion
+        case .subject: inputs.subjectInQuestion
         case .action: inputs.actionInQuestion
         case .context: inputs.context
         default: .empty
         }
     }
 
+    /// The payload of a value that is a word; nil for an absent one.
     @inline(__always)
+    private mutating func loadWord(_ operand: Int) -> UInt64? {
+        let offset = operands &+ operand &* ImageLayout.operandWords
+        let kind = word(offset) & 0xff
+        if kind == OperandKind.constant.rawValue { return long(offset &+ 3) }
+        if kind == OperandKind.attribute.rawValue {
+            let place = place(operand)
+            if place.flags & OperandFlags.stored != 0 {
+                let record = stored(place.scope)
+                let validUntil = record.validUntil(place.slot)
+                if validUntil > now {
+                    if validUntil < boundary { boundary = validUntil }
+                    return record.payload(place.slot)
+                }
+            }
+            if place.flags & OperandFlags.inQuestion != 0 {
+                let record = inQuestion(place.scope)
+                if record.validUntil(place.slot) > now { return record.payload(place.slot) }
+            }
+            return word(place.constant) == 0 ? nil : long(place.constant &+ 1)
+        }
+        let loaded = load(operand)
+        return loaded.isPresent ? loaded.payload : nil
+    }
+
     private mutating func load(_ operand: Int) -> Loaded {
         let offset = operands &+ operand &* ImageLayout.operandWords
         switch OperandKind(rawValue: word(offset) & 0xff) {
         case .attribute: return attribute(operand)
-        case .constant: return constant(word(offset &+ 1))
-        case .subjectID: return identity(inputs.subjectInQuestion)
-        case .resourceID: return identity(inputs.resourceInQuestion)
+        case .constant: return constant(offset &+ 2)
+        case .subjectID: return identity(inputs.subjectID)
+        case .resourceID: return identity(inputs.resourceID)
         case .now: return Loaded(payload: UInt64(bitPattern: now), record: .empty, isPresent: true)
         case .count:
             var loaded = attribute(operand)
@@ -714,7 +781,7 @@ private struct Evaluation {
             return loaded
         case .actionIndex: return Loaded(payload: UInt64(inputs.action), record: .empty, isPresent: true)
         case .resourceTypeIndex: return Loaded(payload: UInt64(inputs.resourceType), record: .empty, isPresent: true)
-        case .sum: return sum(Int(word(offset &+ 3)))
+        case .sum: return sum(Int(word(offset &+ 5)))
         case .none:
             isDamaged = true
             return Loaded(payload: 0, record: .empty, isPresent: false)
@@ -751,31 +818,37 @@ private struct Evaluation {
                 return Loaded(payload: record.payload(place.slot), record: record, isPresent: true)
             }
         }
-        if place.defaultSlot != 0 { return constant(place.defaultSlot &- 1) }
-        return Loaded(payload: 0, record: .empty, isPresent: false)
+        return constant(place.constant)
     }
 
-    /// The id in the last slot of a part of the question.
+    /// The id of subject or resource.
     @inline(__always)
     private func identity(_ record: RecordView) -> Loaded {
-        let slot = record.slotCount &- 1
-        return Loaded(payload: record.payload(slot), record: record, isPresent: !record.isEmpty)
+        Loaded(payload: record.identityPayload, record: record, isPresent: !record.isEmpty)
     }
 
+    /// The constant whose page and payload stand at an offset; absent when there is none.
     @inline(__always)
-    private func constant(_ slot: UInt32) -> Loaded {
-        let page = pages &+ Int(slot >> UInt32(ConstantPool.pageShift)) &* 2
-        let start = Int(word(page))
-        let record = unsafe RecordView(
-            UnsafeRawBufferPointer(start: image + start, count: Int(word(page &+ 1))))
-        let local = Int(slot) & (ConstantPool.pageSize - 1)
-        return Loaded(payload: record.payload(local), record: record, isPresent: true)
+    private func constant(_ offset: Int) -> Loaded {
+        let page = word(offset)
+        if page == 0 { return Loaded(payload: 0, record: .empty, isPresent: false) }
+        let record = page == ImageLayout.noHeap ? .empty : pool(Int(page) &- 1)
+        return Loaded(payload: long(offset &+ 1), record: record, isPresent: true)
     }
 
+    /// A page of constants.
+    @inline(__always)
+    private func pool(_ page: Int) -> RecordView {
+        let entry = Int(word(ImageLayout.poolOffset)) &+ page &* 2
+        let start = Int(word(entry))
+        return unsafe RecordView(UnsafeRawBufferPointer(start: image + start, count: Int(word(entry &+ 1))))
+    }
+
+    /// A string of the pool, by its slot: a key of the index.
     @inline(__always)
     private func constantString(_ slot: UInt32) -> RecordString? {
-        let loaded = constant(slot)
-        return loaded.record.string(loaded.payload)
+        let record = pool(Int(slot >> UInt32(ConstantPool.pageShift)))
+        return record.string(record.payload(Int(slot) & (ConstantPool.pageSize - 1)))
     }
 }
 

@@ -1,10 +1,11 @@
 // The compiled form of a tenant's policies: one contiguous, position-independent, immutable image of 32-bit
 // words, and beside it the names that answers carry.
 //
-//   header   [version, pool offset, pool bytes, cells offset, roles offset, rules offset]
+//   header   `ImageLayout` names its words
 //   pool     a record (Record.swift) whose slots are the policies' constants
-//   operands 4 words: kind | scope << 8 | flags << 16; slot; default's pool slot + 1; per-type table or 0; for a sum
-//            the last word leads to [count, operand | taken off << 31…]
+//   operands 8 words: kind | scope << 8 | flags << 16; slot; page + 1 of the constant or default (0: none, `noHeap`: a
+//            plain word); its payload, low and high; table: per type {slot, flags, page + 1, payload low, high}, or 0, or
+//            for a sum [count, operand | taken off << 31…]
 //   code     tests, 5 words: operation | class << 8 | comparison << 16; A; B; next if true; next if false
 //   times    schedules: [spans, windows, {start low, start high, offset in s}…, {from, to in minutes of the week}…]
 //   tables   7 words per (subject type, resource type or any, action or any): reads, then the indexes of forbids,
@@ -21,13 +22,24 @@ package import PolicyLanguage
 /// Offsets and marks of the image.
 enum ImageLayout {
     static let version: UInt32 = 1
-    static let headerWords = 8
+    static let headerWords = 16
     static let poolOffset = 1
     static let poolBytes = 2
     static let cellsOffset = 3
     static let rolesOffset = 4
     static let rulesOffset = 5
     static let operandsOffset = 6
+    /// Slots of the session that every decision may look at.
+    static let sessionEndsAt = 7
+    static let sessionLevels = 8
+    static let sessionMethods = 9
+    static let sessionAuthenticatedAt = 10
+    /// Per entity type: its place among the subject types + 1 (0: no subject), bit 31 when the store must know it.
+    static let typesOffset = 11
+    static let typeCount = 12
+    static let actionCount = 13
+    static let ruleCount = 14
+    static let mustExist: UInt32 = 1 << 31
 
     /// Jump targets that end a condition.
     static let accept: UInt32 = 0xffff_ffff
@@ -35,7 +47,10 @@ enum ImageLayout {
     /// A cell of an action that the catalog does not define on the type.
     static let undefinedCell: UInt32 = 0xffff_ffff
 
-    static let operandWords = 4
+    static let operandWords = 8
+    static let tableRowWords = 5
+    /// In place of a page: the payload is all there is.
+    static let noHeap: UInt32 = 0xffff_ffff
     static let testWords = 5
     static let tableWords = 7
     static let ruleWords = 8
@@ -57,6 +72,8 @@ enum OperandFlags {
 enum Operation: UInt32 {
     case compare, contains, intersects, subset, like, inNetworks, group, role, has, actionIn, resourceTypeIn
     case container, schedule
+    /// A comparison with `now` on one side.
+    case compareTime
 }
 
 /// How payloads compare.
@@ -79,7 +96,7 @@ enum NodeKind: UInt32 {
 /// A compiled policy set. Immutable, so all threads share one.
 package final class Program: Sendable {
     /// The image.
-    let words: [UInt32]
+    let image: Image
     /// The policies it was made from: names, reasons, places.
     package let policies: CheckedPolicies
     /// Scope and attribute name of each operand, for errors (`Verdict.attribute`).
@@ -92,8 +109,6 @@ package final class Program: Sendable {
     package let actions: NameTable
     /// Slots of session records.
     package let sessionSlots: SessionSlots
-    /// Per subject type: true when the store must know the subject.
-    let subjectMustExist: [Bool]
     /// Per (subject type, resource type, action) cell, in `cell(…)` order: the sources its rules read.
     let needs: [SourceNeeds]
     /// Place of each rule's name in alphabetical order, the last tie-break among demands.
@@ -108,13 +123,13 @@ package final class Program: Sendable {
     /// The catalog.
     package var catalog: Catalog { policies.catalog }
     /// Bytes of the compiled form.
-    package var sizeInBytes: Int { words.count * 4 }
+    package var sizeInBytes: Int { image.count * 4 }
 
     init(
         words: [UInt32], policies: CheckedPolicies, operandNames: [AttributeReference?], needs: [SourceNeeds],
         offers: [UInt32]
     ) {
-        self.words = words
+        image = Image(words)
         self.policies = policies
         self.operandNames = operandNames
         self.needs = needs
@@ -124,9 +139,6 @@ package final class Program: Sendable {
         entityTypes = names[0]
         actions = names[1]
         sessionSlots = SessionSlots(catalog)
-        subjectMustExist = catalog.entities.indices.map { index in
-            index == Catalog.user || catalog.entities[index].attributes.contains(where: \.isStored)
-        }
         var ranks = [Int](repeating: 0, count: policies.rules.count)
         let order = policies.rules.indices.sorted {
             (policies.rules[$0].name, $0) < (policies.rules[$1].name, $1)

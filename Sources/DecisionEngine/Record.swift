@@ -93,6 +93,21 @@ public struct RecordBuilder: ~Copyable {
         storage.append(pair: 0, UInt64(bitPattern: RecordLayout.absent).littleEndian, count: slotCount)
     }
 
+    /// Makes the whole record an id: no header, only the string (`RecordView.identity` reads it).
+    @inlinable
+    @inline(__always)
+    public mutating func setIdentity(_ id: UnsafeRawBufferPointer) {
+        slots = 0
+        storage.removeAll()
+        _ = unsafe append(string: id)
+    }
+
+    /// Makes the whole record an id.
+    package mutating func setIdentity(_ id: String) {
+        var id = id
+        id.withUTF8 { unsafe setIdentity(UnsafeRawBufferPointer($0)) }
+    }
+
     /// Fills a slot with a ready payload.
     @inlinable
     @inline(__always)
@@ -242,7 +257,7 @@ public struct RecordView {
     /// Slots of the record.
     @inlinable
     @inline(__always)
-    public var slotCount: Int { count >= 4 ? Int(load8(2)) | Int(load8(3)) << 8 : 0 }
+    public var slotCount: Int { count >= 4 ? Int(load16(2)) : 0 }
     /// Number of direct groups.
     @inlinable
     public var groupCount: Int { count >= 12 ? Int(load32(8)) : 0 }
@@ -286,6 +301,16 @@ public struct RecordView {
             hash: load64(offset), bytes: UnsafeRawBufferPointer(start: base + offset + 8, count: length))
     }
 
+    /// The id of a record that `RecordBuilder.setIdentity` made; nil for none.
+    @inlinable
+    @inline(__always)
+    public var identity: RecordString? { count < 8 ? nil : string(identityPayload) }
+
+    /// The payload of that id.
+    @inlinable
+    @inline(__always)
+    public var identityPayload: UInt64 { UInt64(truncatingIfNeeded: count &- 8) << 32 }
+
     /// The address behind an address payload.
     @inline(__always)
     package func address(_ payload: UInt64) -> IPAddress? {
@@ -312,6 +337,12 @@ public struct RecordView {
     @inline(__always)
     func load8(_ offset: Int) -> UInt8 {
         unsafe base.unsafelyUnwrapped.load(fromByteOffset: offset, as: UInt8.self)
+    }
+
+    @inlinable
+    @inline(__always)
+    func load16(_ offset: Int) -> UInt16 {
+        unsafe UInt16(littleEndian: base.unsafelyUnwrapped.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
     }
 
     @inlinable

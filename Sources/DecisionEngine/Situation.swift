@@ -1,6 +1,7 @@
 // A question and all it reads, as plain values: what the reference interpreter decides on and what an explanation
 // prints. Slow on purpose; nothing of the hot path uses it.
 
+import Memory
 package import PolicyLanguage
 
 /// A value given by a question.
@@ -63,12 +64,12 @@ extension Situation {
         subjectType = inputs.subjectType
         action = inputs.action
         resourceType = inputs.resourceType
-        subjectID = Self.identity(inputs.subjectInQuestion)
-        resourceID = Self.identity(inputs.resourceInQuestion)
+        subjectID = inputs.subjectID.identity?.text ?? ""
+        resourceID = inputs.resourceID.identity?.text ?? ""
         isSubjectKnown = !inputs.subject.isEmpty
         isSubjectInactive = inputs.subject.isInactive
-        groups = Set(scratch.groups.list.map { Int($0) })
-        containers = Set(scratch.containers.list.map { Int($0) })
+        groups = Set(scratch.groups.list.array.map { Int($0) })
+        containers = Set(scratch.containers.list.array.map { Int($0) })
         now = inputs.now
         let subject = catalog.entities[subjectType].attributes
         let resource = catalog.entities[resourceType].attributes
@@ -81,10 +82,6 @@ extension Situation {
         given[.action] = Self.givenValues(inputs.actionInQuestion, catalog.actions[action].attributes)
         given[.context] = Self.givenValues(inputs.context, catalog.context)
         if !inputs.session.isEmpty { session = SessionFacts(inputs.session, SessionSlots(catalog)) }
-    }
-
-    private static func identity(_ record: RecordView) -> String {
-        record.string(record.payload(record.slotCount - 1))?.text ?? ""
     }
 
     private static func storedValues(_ record: RecordView, _ attributes: [Attribute]) -> [String: StoredValue] {

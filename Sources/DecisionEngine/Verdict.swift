@@ -1,5 +1,6 @@
 // What a decision says, before names and text are put to it.
 
+package import Memory
 package import PolicyLanguage
 
 /// The kinds of answer (language.md, "Semantics" 7).
@@ -68,7 +69,9 @@ package struct DecisionInputs {
     package var resourceType = 0
     /// The subject's view; empty when the store has none.
     package var subject = RecordView.empty
-    /// What the question says of the subject; its last slot is the subject's id.
+    /// The subject's id (`RecordBuilder.setIdentity`).
+    package var subjectID = RecordView.empty
+    /// What the question says of the subject.
     package var subjectInQuestion = RecordView.empty
     /// The session's record; empty when the question names none.
     package var session = RecordView.empty
@@ -76,7 +79,9 @@ package struct DecisionInputs {
     package var device = RecordView.empty
     /// The resource's record; empty when it is not registered.
     package var resource = RecordView.empty
-    /// What the question says of the resource; its last slot is the resource's id.
+    /// The resource's id (`RecordBuilder.setIdentity`).
+    package var resourceID = RecordView.empty
+    /// What the question says of the resource.
     package var resourceInQuestion = RecordView.empty
     /// The action's properties.
     package var actionInQuestion = RecordView.empty
@@ -91,10 +96,10 @@ package struct DecisionInputs {
 /// Which named groups or containers hold for one question: a list, and the same as a bit set.
 package struct NamedMemberships: ~Copyable {
     /// The indices that hold, each once.
-    package private(set) var list: [UInt32] = []
+    package private(set) var list = WordList(capacity: 64)
     private var bits: [UInt64] = []
 
-    init() { list.reserveCapacity(64) }
+    init() {}
 
     /// Takes them from the direct memberships of a view.
     package mutating func set(of view: RecordView, in index: borrowing MembershipIndex) {
@@ -116,10 +121,8 @@ package struct NamedMemberships: ~Copyable {
     package mutating func clear() { clear(count: 0) }
 
     private mutating func clear(count: Int) {
-        if !list.isEmpty {
-            for index in list { bits[Int(index >> 6)] = 0 }
-            list.removeAll(keepingCapacity: true)
-        }
+        for position in 0..<list.count { bits[Int(list[position] >> 6)] = 0 }
+        list.removeAll()
         let words = (count + 63) / 64
         if bits.count < words { bits.append(contentsOf: repeatElement(0, count: words - bits.count)) }
     }
@@ -150,7 +153,7 @@ package struct DecisionScratch: ~Copyable {
     var roleMemo: [UInt64] = []
     var stamp: UInt64 = 0
     /// Index nodes still to visit.
-    var pending: [UInt32] = []
+    var pending = WordList(capacity: 64)
     /// The rules that decided, by index: one forbid; or the permit and the requires that joined it.
     package internal(set) var rules: [UInt32] = []
     /// The obligations that go with the answer, by index of `CheckedPolicies.obligations`, ascending.
@@ -159,7 +162,6 @@ package struct DecisionScratch: ~Copyable {
     var requires: [UInt32] = []
 
     package init() {
-        pending.reserveCapacity(64)
         rules.reserveCapacity(16)
         obligations.reserveCapacity(16)
         requires.reserveCapacity(16)

@@ -123,12 +123,11 @@ enum AnswerWriter {
             output.unsigned(1)
             output.unsigned(id)
         }
-        output.unsigned(2)
-        output.unsigned(outcome.rawValue)
-        output.unsigned(3)
-        output.unsigned(kind)
-        output.unsigned(4)
-        output.head(2, 16)
+        // 2: outcome, 3: kind, 4: a byte string of 16. Both numbers are below 24, so each is its own byte.
+        let outcomeByte = UInt32(truncatingIfNeeded: outcome.rawValue)
+        let kindByte = UInt32(truncatingIfNeeded: kind)
+        output.bytes.append(word: (0x02 | outcomeByte << 8 | 0x03 << 16 | kindByte << 24).littleEndian)
+        output.bytes.append(word: UInt16(0x5004).littleEndian)
         output.bytes.append(word: facts.decision.0.bigEndian)
         output.bytes.append(word: facts.decision.1.bigEndian)
         output.unsigned(5)

@@ -66,7 +66,7 @@ package final class CompiledTenant: Sendable {
         ruleEnds = ends
         let catalog = program.catalog
         plans = QuestionPlans(catalog)
-        viewPrefixes = catalog.entities.map { ViewPrefix(layout: layout, type: $0.name) }
+        viewPrefixes = catalog.entities.enumerated().map { ViewPrefix(layout: layout, type: $1.name, index: $0) }
         devicePrefix = ViewPrefix(layout: layout, type: "device")
         sessionPrefix = ViewPrefix(layout: layout, type: "session")
         isSubject = program.catalog.entities.map(\.isSubject)

@@ -84,7 +84,8 @@ package struct PolicyTestRunner {
 /// The records of a test.
 private struct TestRecords: ~Copyable {
     private var subject = RecordBuilder()
-    private var subjectInQuestion = RecordBuilder()
+    private var subjectID = RecordBuilder()
+    private var resourceID = RecordBuilder()
     private var session = RecordBuilder()
     private var device = RecordBuilder()
     private var resource = RecordBuilder()
@@ -99,17 +100,17 @@ private struct TestRecords: ~Copyable {
         inputs.action = test.action
         inputs.resourceType = test.resourceType
         inputs.now = now
-        func fill(_ builder: inout RecordBuilder, _ values: [Int: Constant], _ count: Int, identity: String? = nil) {
-            builder.reset(slots: count + (identity == nil ? 0 : 1))
+        func fill(_ builder: inout RecordBuilder, _ values: [Int: Constant], _ count: Int) {
+            builder.reset(slots: count)
             for (slot, value) in values.sorted(by: { $0.key < $1.key }) { builder.set(slot, value) }
-            if let identity { builder.set(count, .string(identity)) }
         }
+        subjectID.setIdentity(test.subjectID)
+        resourceID.setIdentity(test.resourceID)
         let subjectCount = catalog.entities[test.subjectType].attributes.count
         let resourceCount = catalog.entities[test.resourceType].attributes.count
         fill(&subject, test.subject, subjectCount)
-        fill(&subjectInQuestion, test.subject, subjectCount, identity: test.subjectID)
         fill(&device, test.device ?? [:], catalog.entities[Catalog.device].attributes.count)
-        fill(&resource, test.resource, resourceCount, identity: test.resourceID)
+        fill(&resource, test.resource, resourceCount)
         fill(&action, test.actionProperties, catalog.actions[test.action].attributes.count)
         fill(&context, test.context, catalog.context.count)
         let slots = SessionSlots(catalog)
@@ -125,21 +126,25 @@ private struct TestRecords: ~Copyable {
         var inputs = inputs
         let hasSession = hasSession
         subject.withView { subject in
-            subjectInQuestion.withView { subjectInQuestion in
-                session.withView { session in
-                    device.withView { device in
-                        resource.withView { resource in
-                            action.withView { action in
-                                context.withView { context in
-                                    inputs.subject = subject
-                                    inputs.subjectInQuestion = subjectInQuestion
-                                    inputs.session = hasSession ? session : .empty
-                                    inputs.device = device
-                                    inputs.resource = resource
-                                    inputs.resourceInQuestion = resource
-                                    inputs.actionInQuestion = action
-                                    inputs.context = context
-                                    body(inputs)
+            subjectID.withView { subjectID in
+                resourceID.withView { resourceID in
+                    session.withView { session in
+                        device.withView { device in
+                            resource.withView { resource in
+                                action.withView { action in
+                                    context.withView { context in
+                                        inputs.subject = subject
+                                        inputs.subjectID = subjectID
+                                        inputs.resourceID = resourceID
+                                        inputs.subjectInQuestion = subject
+                                        inputs.session = hasSession ? session : .empty
+                                        inputs.device = device
+                                        inputs.resource = resource
+                                        inputs.resourceInQuestion = resource
+                                        inputs.actionInQuestion = action
+                                        inputs.context = context
+                                        body(inputs)
+                                    }
                                 }
                             }
                         }

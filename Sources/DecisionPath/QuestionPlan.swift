@@ -67,6 +67,10 @@ struct RecordPlan: @unchecked Sendable {
     /// Number of attributes.
     var count: Int { unsafe slots.count }
 
+    /// True when a question may fill the slot.
+    @inline(__always)
+    func isFromRequest(_ slot: Int) -> Bool { unsafe slots[slot].isFromRequest }
+
     /// How the attribute of a slot that `names` gave is read.
     @inline(__always)
     subscript(_ slot: Int) -> SlotPlan { unsafe slots[slot] }

@@ -29,6 +29,8 @@ package final class TenantDecider {
     private var failure: StoreError?
 
     private var scratch = DecisionScratch()
+    private var subjectID = RecordBuilder()
+    private var resourceID = RecordBuilder()
     private var subject = RecordBuilder()
     private var resource = RecordBuilder()
     private var action = RecordBuilder()
@@ -165,6 +167,101 @@ package final class TenantDecider {
         AnswerWriter.end(&output, start)
     }
 
+    /// Answers a frame that holds a question of the usual shape; the answer, with its length before it, is appended to
+    /// `output`.
+    /// - Returns: false, with nothing done, for any other frame: read it with `FrameHead` then.
+    package func answerQuickly(_ frame: CBORReader, _ output: inout CBORWriter) -> Bool {
+        guard failure == nil, let compiled else { return false }
+        var question = QuestionRanges()
+        var inputs = DecisionInputs()
+        guard let id = scan(frame, compiled, &question, &inputs) else { return false }
+        let start = AnswerWriter.begin(&output)
+        var facts = AnswerFacts()
+        facts.kind = .question
+        facts.id = id
+        facts = dated(facts)
+        inputs.now = now
+        if let problem = look(question, frame, compiled, &inputs) {
+            _ = counted(refuse(problem, facts, &output))
+        } else {
+            _ = counted(conclude(question, inputs, compiled, facts, &output))
+        }
+        AnswerWriter.end(&output, start)
+        return true
+    }
+
+    /// Reads a question of the usual shape and fills in what a decision needs of it.
+    /// - Returns: the request's id; nil for anything unusual.
+    private func scan(
+        _ frame: CBORReader, _ compiled: CompiledTenant, _ question: inout QuestionRanges,
+        _ inputs: inout DecisionInputs
+    ) -> UInt64? {
+        guard var reader = unsafe QuickReader(frame.slice(0..<frame.end)), let pairs = reader.map(), pairs >= 5,
+            reader.byte() == 0, reader.byte() == UInt8(FrameKind.question.rawValue), reader.byte() == 1,
+            let id = reader.unsigned()
+        else { return nil }
+        let program = compiled.program
+        let plans = compiled.plans
+        var last: UInt8 = 1
+        for _ in 2..<pairs {
+            guard let key = reader.byte(), key > last else { return nil }
+            last = key
+            switch key {
+            case 2:
+                guard let subject = reader.entity(&question.subject, program.entityTypes, hasID: true) else {
+                    return nil
+                }
+                inputs.subjectType = subject.index
+                if subject.hasProperties {
+                    guard
+                        reader.properties(
+                            &question.subject.properties, &self.subject, plans.entities[subject.index])
+                    else { return nil }
+                    unsafe inputs.subjectInQuestion = self.subject.borrowedView
+                }
+            case 3:
+                guard let action = reader.entity(&question.action, program.actions, hasID: false) else { return nil }
+                inputs.action = action.index
+                if action.hasProperties {
+                    guard reader.properties(&question.action.properties, &self.action, plans.actions[action.index])
+                    else { return nil }
+                    unsafe inputs.actionInQuestion = self.action.borrowedView
+                }
+            case 4:
+                guard let resource = reader.entity(&question.resource, program.entityTypes, hasID: true) else {
+                    return nil
+                }
+                inputs.resourceType = resource.index
+                if resource.hasProperties {
+                    guard
+                        reader.properties(
+                            &question.resource.properties, &self.resource, plans.entities[resource.index])
+                    else { return nil }
+                    unsafe inputs.resourceInQuestion = self.resource.borrowedView
+                }
+            case 5:
+                guard reader.properties(&question.context, &self.context, plans.context) else { return nil }
+                question.hasContext = true
+                unsafe inputs.context = self.context.borrowedView
+            case 6:
+                guard let session = reader.text() else { return nil }
+                question.session = session
+            case 7:
+                guard let device = reader.text() else { return nil }
+                question.device = device
+            default: return nil
+            }
+        }
+        guard reader.isAtEnd, question.subject.isGiven, question.action.isGiven, question.resource.isGiven,
+            compiled.isSubject[inputs.subjectType]
+        else { return nil }
+        unsafe subjectID.setIdentity(reader.slice(question.subject.id))
+        unsafe resourceID.setIdentity(reader.slice(question.resource.id))
+        unsafe inputs.subjectID = subjectID.borrowedView
+        unsafe inputs.resourceID = resourceID.borrowedView
+        return id
+    }
+
     /// Answers a batch's frame.
     /// - Throws: what is wrong with the frame.
     package func answerBatch(
@@ -218,25 +315,33 @@ package final class TenantDecider {
     @discardableResult
     private func answer(
         _ question: QuestionRanges, _ frame: CBORReader, _ facts: AnswerFacts, _ output: inout CBORWriter
-    ) -> WrittenAnswer {
+    ) -> WrittenAnswer { counted(decide(question, frame, facts, &output)) }
+
+    /// Counts an answer that is given.
+    private func counted(_ written: WrittenAnswer) -> WrittenAnswer {
         answers &+= 1
-        let written = decide(question, frame, facts, &output)
         if written.kind == AnswerKind.error.rawValue { errors &+= 1 }
         return written
+    }
+
+    /// What every answer of this wake-up tells, with an id of its own.
+    private func dated(_ facts: AnswerFacts) -> AnswerFacts {
+        var facts = facts
+        facts.now = now
+        facts.snapshot = snapshot
+        facts.version = failure == nil ? compiled?.version ?? 0 : 0
+        idCount &+= 1
+        facts.decision = (idPrefix, idCount)
+        return facts
     }
 
     /// Writes an answer that nobody may come to see: `answer` and `reconsider` count those that are given.
     func decide(
         _ question: QuestionRanges, _ frame: CBORReader, _ facts: AnswerFacts, _ output: inout CBORWriter
     ) -> WrittenAnswer {
-        var facts = facts
-        facts.now = now
-        facts.snapshot = snapshot
-        idCount &+= 1
-        facts.decision = (idPrefix, idCount)
+        let facts = dated(facts)
         guard failure == nil else { return refuse(.storeUnreadable, facts, &output) }
         guard let compiled else { return refuse(.noPolicy, facts, &output) }
-        facts.version = compiled.version
         var inputs = DecisionInputs()
         if let problem = resolve(question, frame, compiled, &inputs) { return refuse(problem, facts, &output) }
         do throws(CBORError) {
@@ -245,6 +350,8 @@ package final class TenantDecider {
             return refuse(.malformedProperties, facts, &output)
         }
         // The builders are not touched again before the answer is written.
+        unsafe inputs.subjectID = subjectID.borrowedView
+        unsafe inputs.resourceID = resourceID.borrowedView
         unsafe inputs.subjectInQuestion = subject.borrowedView
         unsafe inputs.resourceInQuestion = resource.borrowedView
         unsafe inputs.actionInQuestion = action.borrowedView
@@ -379,22 +486,18 @@ package final class TenantDecider {
         _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
     ) throws(CBORError) {
         let subjectPlan = compiled.plans.entities[inputs.subjectType]
-        unsafe fillIdentity(&subject, subjectPlan, frame.slice(question.subject.id))
+        unsafe subjectID.setIdentity(frame.slice(question.subject.id))
+        subject.reset(slots: subjectPlan.count)
         try fillRecord(&subject, from: question.subject.properties, in: frame, plan: subjectPlan)
         let resourcePlan = compiled.plans.entities[inputs.resourceType]
-        unsafe fillIdentity(&resource, resourcePlan, frame.slice(question.resource.id))
+        unsafe resourceID.setIdentity(frame.slice(question.resource.id))
+        resource.reset(slots: resourcePlan.count)
         try fillRecord(&resource, from: question.resource.properties, in: frame, plan: resourcePlan)
         let actionPlan = compiled.plans.actions[inputs.action]
         action.reset(slots: actionPlan.count)
         try fillRecord(&action, from: question.action.properties, in: frame, plan: actionPlan)
         context.reset(slots: compiled.plans.context.count)
         try fillRecord(&context, from: question.context, in: frame, plan: compiled.plans.context)
-    }
-
-    /// An empty record whose last slot is the id.
-    private func fillIdentity(_ builder: inout RecordBuilder, _ plan: RecordPlan, _ id: UnsafeRawBufferPointer) {
-        builder.reset(slots: plan.count + 1)
-        builder.set(plan.count, payload: unsafe builder.append(string: id))
     }
 
     private func text(_ range: Range<Int>, _ frame: CBORReader) -> String {

@@ -280,6 +280,11 @@ final class Reactor {
     }
 
     private func handle(_ frame: CBORReader, _ connection: Connection, _ now: Int64) throws(ProtocolError) {
+        if let decider = connection.decider {
+            hold(decider, now)
+            if decider.takeRefreshRequest() { state.storeBell.askForLook() }
+            if decider.answerQuickly(frame, &connection.output) { return }
+        }
         let head: FrameHead
         do throws(CBORError) {
             var reader = frame
@@ -294,8 +299,6 @@ final class Reactor {
         guard let decider = connection.decider else {
             throw ProtocolError(.helloExpected, "the first frame must be a hello that names the tenant")
         }
-        hold(decider, now)
-        if decider.takeRefreshRequest() { state.storeBell.askForLook() }
         switch kind {
         case .question: decider.answer(head, frame, &connection.output)
         case .batch: try decider.answerBatch(head, frame, &connection.output)

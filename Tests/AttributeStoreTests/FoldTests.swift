@@ -2,6 +2,7 @@
 
 import AttributeStore
 import DecisionEngine
+import Memory
 import PolicyLanguage
 import StrictJSON
 import Testing

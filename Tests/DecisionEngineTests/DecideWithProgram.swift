@@ -15,6 +15,8 @@ struct ProgramOutcome {
 func decide(_ program: Program, _ situation: Situation, _ scratch: inout DecisionScratch) -> ProgramOutcome {
     let catalog = program.catalog
     var subject = RecordBuilder()
+    var subjectID = RecordBuilder()
+    var resourceID = RecordBuilder()
     var subjectInQuestion = RecordBuilder()
     var session = RecordBuilder()
     var device = RecordBuilder()
@@ -28,10 +30,12 @@ func decide(_ program: Program, _ situation: Situation, _ scratch: inout Decisio
     fill(&subject, situation.stored[.subject], subjectAttributes, inactive: situation.isSubjectInactive)
     fill(&device, situation.stored[.device], catalog.entities[Catalog.device].attributes)
     fill(&resource, situation.stored[.resource], resourceAttributes)
-    fill(&subjectInQuestion, situation.given[.subject], subjectAttributes, identity: situation.subjectID)
-    fill(&resourceInQuestion, situation.given[.resource], resourceAttributes, identity: situation.resourceID)
-    fill(&action, situation.given[.action], catalog.actions[situation.action].attributes, identity: nil)
-    fill(&context, situation.given[.context], catalog.context, identity: nil)
+    fill(&subjectInQuestion, situation.given[.subject], subjectAttributes)
+    subjectID.setIdentity(situation.subjectID)
+    fill(&resourceInQuestion, situation.given[.resource], resourceAttributes)
+    resourceID.setIdentity(situation.resourceID)
+    fill(&action, situation.given[.action], catalog.actions[situation.action].attributes)
+    fill(&context, situation.given[.context], catalog.context)
     fillSession(&session, situation, catalog)
 
     scratch.groups.set(situation.groups.sorted(), count: program.policies.groups.count)
@@ -54,6 +58,8 @@ func decide(_ program: Program, _ situation: Situation, _ scratch: inout Decisio
                                     inputs.resourceType = situation.resourceType
                                     inputs.subject = situation.isSubjectKnown ? subjectView : .empty
                                     inputs.subjectInQuestion = subjectQuestion
+                                    unsafe inputs.subjectID = subjectID.borrowedView
+                                    unsafe inputs.resourceID = resourceID.borrowedView
                                     inputs.session = situation.session == nil ? .empty : sessionView
                                     inputs.device = situation.stored[.device] == nil ? .empty : deviceView
                                     inputs.resource = situation.stored[.resource] == nil ? .empty : resourceView
@@ -86,9 +92,9 @@ private func fill(
 }
 
 private func fill(
-    _ builder: inout RecordBuilder, _ values: [String: GivenValue]?, _ attributes: [Attribute], identity: String?
+    _ builder: inout RecordBuilder, _ values: [String: GivenValue]?, _ attributes: [Attribute]
 ) {
-    builder.reset(slots: attributes.count + (identity == nil ? 0 : 1))
+    builder.reset(slots: attributes.count)
     for (slot, attribute) in attributes.enumerated() {
         switch values?[attribute.name] {
         case .value(let value): builder.set(slot, value)
@@ -96,7 +102,6 @@ private func fill(
         case nil: break
         }
     }
-    if let identity { builder.set(attributes.count, .string(identity)) }
 }
 
 private func fillSession(_ builder: inout RecordBuilder, _ situation: Situation, _ catalog: Catalog) {
