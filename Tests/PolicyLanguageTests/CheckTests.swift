@@ -1,5 +1,6 @@
 // What checks, what does not, and what is said about it.
 
+import Foundation
 import PolicyLanguage
 import Testing
 
@@ -16,6 +17,14 @@ struct CheckTests {
         #expect(policies.roles.map(\.name) == ["approver"])
         #expect(policies.tests.count == 1)
         #expect(policies.catalog.entities.prefix(3).map(\.name) == ["user", "session", "device"])
+    }
+
+    @Test("the seldom constructs check without a finding too")
+    func corners() throws {
+        let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Corpus/corners.stile")
+        let file = SourceFile(name: "corners.stile", text: try String(contentsOf: url, encoding: .utf8))
+        let result = checkPolicies([file])
+        #expect(DiagnosticRenderer(files: [file], usesColor: false).render(result.diagnostics) == "")
     }
 
     @Test("formatting keeps meaning and comments, and a second time changes nothing", arguments: Samples.files)

@@ -95,6 +95,7 @@ struct PolicyWarnings {
 
     /// What the catalog says of the values that a test reads.
     private func catalogSays(_ test: Test) -> String {
+        if case .count = test.readOperand { return "a count is never below zero" }
         guard case .attribute(let reference) = test.readOperand else { return "nothing else is possible" }
         let type = reference.type.spelling { policies.catalog.entities[$0].name }
         return "in the catalog `\(reference.name)` is `\(type)`"

@@ -68,11 +68,7 @@ extension PolicyChecker {
         case "step_up":
             guard let syntax = expectation.demand else { return .stepUp(nil) }
             return demand(syntax).map { .stepUp($0) }
-        default:
-            sink.report(
-                .unknownOutcome, "`\(expectation.word.text)` is no outcome", at: expectation.word.range,
-                help: outcomeAdvice(expectation.word.text))
-            return nil
+        default: return nil
         }
     }
 
@@ -154,15 +150,6 @@ extension PolicyChecker {
 
     private mutating func wrong(_ field: FieldSyntax, needs: String, _ help: String) {
         sink.report(.typeMismatch, "`\(field.name.text)` needs \(needs)", at: field.value.range, help: help)
-    }
-
-    private mutating func outcomeAdvice(_ word: String) -> String {
-        switch word.lowercased() {
-        case "allow", "allowed", "permitted", "grant": "write `permit`"
-        case "forbid", "forbidden", "denied", "refuse": "write `deny`"
-        case "challenge", "stepup", "requires", "require": "write `step_up`"
-        default: sink.suggestion(word, ["permit", "deny", "step_up", "error"]) ?? ""
-        }
     }
 
     private mutating func values(

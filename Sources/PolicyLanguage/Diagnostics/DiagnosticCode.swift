@@ -141,8 +141,8 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
             "Every `{` needs a `}`. The message marks the `{` that is left over, and says where the next block begins."
         ),
         .repeatedClause: (
-            "a clause that stands twice in one rule",
-            "A rule has each of `as`, `to`, `when`, `unless`, `requires`, `because` at most once. Join conditions with "
+            "a clause that stands twice",
+            "An attribute has each of `from`, `expires`, `doc`, `use` at most once. A rule has each of `as`, `to`, `when`, `unless`, `requires`, `because` at most once. Join conditions with "
                 + "`and` or `or`, or write two rules: permits add up."
         ),
         .strayBrace: (

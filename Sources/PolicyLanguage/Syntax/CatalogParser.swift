@@ -99,12 +99,13 @@ extension Parser {
         let owner = try name("an entity type, as in `user.risk`")
         try need(symbol: ".", in: "between the entity type and the signal's name")
         let attribute = try attribute()
-        try ends(attribute)
+        try ends(attribute, isSignal: true)
         catalog.signals.append((owner, attribute))
     }
 
     /// An attribute ends with its line, or where the next begins.
-    private mutating func ends(_ attribute: AttributeSyntax) throws(Skip) {
+    private mutating func ends(_ attribute: AttributeSyntax, isSignal: Bool = false) throws(Skip) {
+        if isSignal, current.kind == .name, Self.catalogWords.contains(current.text) { return }
         let isEnd = current.isSymbol(",") || current.isSymbol("}") || current.kind == .end
         if isEnd || current.breaksBefore > 0 || (current.kind == .name && following.isSymbol(":")) { return }
         let isSource = ["scim", "caep", "risc", "token", "application", "request"].contains(current.text)
@@ -155,9 +156,31 @@ extension Parser {
         return attribute
     }
 
+    /// A comma behind sources can also stand before the next attribute.
+    private var isBeforeAttribute: Bool {
+        following.kind == .name && tokens[min(position + 2, tokens.count - 1)].isSymbol(":") || following.isSymbol("}")
+    }
+
     private mutating func clause(_ attribute: inout AttributeSyntax) throws(Skip) -> Bool {
+        let isThere =
+            switch current.text {
+            case "from": !attribute.sources.isEmpty
+            case "expires": attribute.lifetime != nil
+            case "doc": attribute.documentation != nil
+            case "use": attribute.use != nil
+            default: false
+            }
+        if isThere {
+            sink.report(
+                .repeatedClause, "a second `\(current.text)` for one attribute", at: current.range,
+                help: current.text == "from" ? "list the sources: `from scim \"…\", request`" : "keep one of them")
+        }
         if take(word: "from") {
-            repeat { attribute.sources.append(try source()) } while take(symbol: ",")
+            attribute.sources.append(try source())
+            while current.isSymbol(","), !isBeforeAttribute {
+                advance()
+                attribute.sources.append(try source())
+            }
         } else if take(word: "expires") {
             attribute.lifetime = try duration("how long a value lives")
         } else if take(word: "doc") {

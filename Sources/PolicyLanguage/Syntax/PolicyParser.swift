@@ -253,7 +253,7 @@ extension Parser {
                 }
                 advance()
                 rule.demand = try demand()
-            case "because":
+            case "because" where !isDuty:
                 once(rule.reason != nil, word)
                 advance()
                 rule.reason = try text("the reason in quotes").text
@@ -281,16 +281,19 @@ extension Parser {
 
     private mutating func subject(_ rule: inout RuleSyntax) throws(Skip) {
         if take(word: "any") { return }
-        if current.isName("group") || current.kind == .text {
-            let group = current.kind == .text ? current.text : following.text
-            throw skip("a subject type or a condition", help: "write `user in group \"\(group)\"`", isHere: true)
+        let relations = ["in", "not", "like", "contains", "intersects", "subset"]
+        let isAlone = following.kind != .symbol || ["}", "{", "(", ")", "]"].contains(following.text)
+        let isText = current.kind == .text && isAlone && !relations.contains(following.text)
+        if isText || (current.isName("group") && following.kind == .text) {
+            let group = isText ? current : following
+            sink.report(
+                .notACondition, "expected a subject type or a condition", at: current.range.union(group.range),
+                help: "write `user in group \"\(group.text)\"`")
+            throw Skip()
         }
         let isTypeAlone =
-            current.kind == .name && !following.isSymbol(".")
-            && !["in", "not", "has", "role", "true", "false"]
-                .contains(current.text)
-            && !["in", "not", "like", "contains", "intersects", "subset"].contains(following.text)
-            && following.kind != .symbol
+            current.kind == .name && !["in", "not", "has", "role", "true", "false"].contains(current.text)
+            && !(relations + ["and", "or"]).contains(following.text) && following.kind != .symbol
         if isTypeAlone || (current.kind == .name && following.isSymbol("}")) {
             rule.subjectType = try name("a subject type")
         } else {
@@ -457,14 +460,7 @@ extension Parser {
         try stepContent(&test)
         if current.isSymbol("}") || current.kind == .end || current.breaksBefore > 0 { return }
         if current.kind == .name, Self.stepWords.contains(current.text) { return }
-        let word = test.expectation?.word
         test = before
-        if let word, before.expectation == nil, !["permit", "deny", "step_up", "error"].contains(word.text) {
-            sink.report(
-                .unknownOutcome, "`\(word.text)` is no outcome", at: word.range,
-                help: "a demand follows its outcome: `expect step_up \(word.text) …`")
-            throw Skip()
-        }
         throw skip("the end of this step")
     }
 
@@ -478,6 +474,7 @@ extension Parser {
         } else if take(word: "expect") {
             if test.expectation != nil { repeated("expect", range, "a question has one answer") }
             let word = try name("permit, deny, step_up or error")
+            if !Self.outcomes.contains(word.text) { try unknown(outcome: word) }
             var demand: DemandSyntax?
             if word.text == "step_up", current.kind == .name, !Self.stepWords.contains(current.text) {
                 demand = try self.demand()
@@ -486,6 +483,23 @@ extension Parser {
         } else {
             throw skip("`given`, `ask` or `expect`", help: advice(Self.stepWords), isHere: true)
         }
+    }
+
+    private static let outcomes: Set<String> = ["permit", "deny", "step_up", "error"]
+
+    /// Reports it and passes over a demand behind it; the rest of the test is looked at all the same.
+    private mutating func unknown(outcome word: Name) throws(Skip) {
+        let isDemand = current.kind == .name && ["within", "using"].contains(current.text)
+        let help =
+            switch word.text.lowercased() {
+            case _ where isDemand: "a demand follows its outcome: `expect step_up \(word.text) …`"
+            case "allow", "allowed", "permitted", "grant": "write `permit`"
+            case "forbid", "forbidden", "denied", "refuse": "write `deny`"
+            case "challenge", "stepup", "requires", "require": "write `step_up`"
+            default: sink.suggestion(word.text, Self.outcomes)
+            }
+        sink.report(.unknownOutcome, "`\(word.text)` is no outcome", at: word.range, help: help)
+        if isDemand { _ = try demand() }
     }
 
     private mutating func repeated(_ word: String, _ range: SourceRange, _ help: String) {
