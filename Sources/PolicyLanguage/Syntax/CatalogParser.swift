@@ -23,6 +23,7 @@ extension Parser {
         let skippedBefore = skipped
         try open("before the catalog's declarations", for: Self.catalogWords)
         block(from: { $0.isLine(of: Self.catalogWords) }) { (parser) throws(Skip) in
+            parser.mark(.item)
             try parser.declaration(&catalog)
         }
         close(opening, "the catalog")
@@ -67,7 +68,7 @@ extension Parser {
         var table: [(acr: Name, level: Name)] = []
         let opening = current.range
         try open("before the issuer's acr values", for: ["acr"])
-        while take(word: "acr") {
+        while take(word: "acr", mark: .entry) {
             let acr = try text("an acr value in quotes")
             try need(symbol: "=", in: "between an acr value and the level it proves")
             table.append((acr, try name("an assurance level")))
@@ -134,10 +135,11 @@ extension Parser {
             from: { $0.current.kind == .name && $0.following.isSymbol(":") },
             until: { $0.isLine(of: Self.catalogWords) && !$0.following.isSymbol(":") }
         ) { (parser) throws(Skip) in
+            parser.mark(.entry)
             let attribute = try parser.attribute()
             try parser.ends(attribute)
             list.append(attribute)
-            _ = parser.take(symbol: ",")
+            parser.takeOptional(",")
         }
         close(opening, "this block of attributes")
         return list
@@ -175,6 +177,7 @@ extension Parser {
                 .repeatedClause, "a second `\(current.text)` for one attribute", at: current.range,
                 help: current.text == "from" ? "list the sources: `from scim \"…\", request`" : "keep one of them")
         }
+        if ["from", "expires", "doc", "use"].contains(current.text) { mark(.clause) }
         if take(word: "from") {
             attribute.sources.append(try source())
             while current.isSymbol(","), !isBeforeAttribute {

@@ -402,10 +402,18 @@ struct Lexer {
             bytes[position + 7] == UInt8(ascii: "-"), bytes[position..<position + 4].allSatisfy(Self.isDigit)
         else { return nil }
         let start = position
-        while let byte = peek(0),
-            Self.isDigit(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "T")
-                || byte == UInt8(ascii: "Z") || byte == UInt8(ascii: "+") || byte == UInt8(ascii: ".")
-        {
+        var hasTime = false
+        var hasOffset = false
+        while let byte = peek(0) {
+            let isSign = byte == UInt8(ascii: "-") || byte == UInt8(ascii: "+")
+            // `...` after an instant makes a range.
+            let isPoint = byte == UInt8(ascii: ".") && peek(1).map(Self.isDigit) ?? false && !hasOffset
+            guard
+                Self.isDigit(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "T") || isPoint
+                    || byte == UInt8(ascii: "Z") || (isSign && !hasOffset)
+            else { break }
+            if byte == UInt8(ascii: "T") { hasTime = true }
+            if isSign, hasTime { hasOffset = true }
             position += 1
             // What follows `Z` is taken off or added: `2026-01-05T09:00:00Z-30d`.
             if byte == UInt8(ascii: "Z") { break }

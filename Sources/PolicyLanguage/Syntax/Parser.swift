@@ -15,6 +15,8 @@ struct Parser {
     var hasLostNames = false
     /// Productions that failed so far.
     private(set) var skipped = 0
+    /// What tokens are for the layout, by their first byte; nil when nobody asks.
+    private var marks: [Int32: LayoutMark]?
 
     /// A production that failed has reported why; its callers only skip.
     struct Skip: Error {}
@@ -25,6 +27,16 @@ struct Parser {
         let syntax = parser.file()
         sink = parser.sink
         return syntax
+    }
+
+    /// What the layout has to know of a file's tokens, by their first byte.
+    static func marks(of source: SourceFile, _ sink: inout DiagnosticSink) -> [Int32: LayoutMark] {
+        let tokens = Lexer.tokens(of: source, index: 0, &sink)
+        var parser = Parser(tokens: tokens, sink: sink)
+        parser.marks = [:]
+        _ = parser.file()
+        sink = parser.sink
+        return parser.marks ?? [:]
     }
 
     private init(tokens: [Token], sink: DiagnosticSink) {
@@ -45,14 +57,29 @@ struct Parser {
         position += 1
     }
 
+    /// Notes what the current token is for the layout.
+    mutating func mark(_ mark: LayoutMark) {
+        let place = current.range.start
+        marks?[place] = mark
+    }
+
     mutating func take(symbol: String) -> Bool {
         guard current.isSymbol(symbol) else { return false }
         advance()
         return true
     }
 
-    mutating func take(word: String) -> Bool {
+    /// Passes over a sign that can be left out.
+    mutating func takeOptional(_ symbol: String) {
+        if current.isSymbol(symbol) {
+            mark(.optional)
+            advance()
+        }
+    }
+
+    mutating func take(word: String, mark: LayoutMark = .none) -> Bool {
         guard current.isName(word) else { return false }
+        if mark != .none { self.mark(mark) }
         advance()
         return true
     }
@@ -128,7 +155,8 @@ struct Parser {
         }
     }
 
-    mutating func need(word: String, in what: String, help: String? = nil) throws(Skip) {
+    mutating func need(word: String, in what: String, help: String? = nil, mark: LayoutMark = .none) throws(Skip) {
+        if mark != .none { self.mark(mark) }
         if !take(word: word) { throw skip("`\(word)` \(what)", help: help) }
     }
 
@@ -235,6 +263,7 @@ struct Parser {
         while current.kind != .end, !sink.isFull {
             depth = 0
             let start = position
+            mark(.block)
             do throws(Skip) {
                 if current.isName("catalog") {
                     syntax.hasBrokenCatalog = true
@@ -348,6 +377,7 @@ struct Parser {
 
     private mutating func negative() throws(Skip) -> ValueSyntax {
         let start = current.range
+        mark(.sign)
         advance()
         let token = current
         switch token.kind {
@@ -373,6 +403,7 @@ struct Parser {
                     help: "let the catalog have an attribute that says it, and compare that")
                 throw Skip()
             }
+            if current.isSymbol(","), following.isSymbol("]") { mark(.optional) }
             if !take(symbol: ",") { break }
         }
         if !take(symbol: "]") { throw skip("`,` or `]` after a value of the list") }

@@ -19,6 +19,7 @@ extension Parser {
         let opening = current.range
         try open("before the policy's rules", for: Self.policyWords)
         block(from: { $0.isLine(of: Self.policyWords) || $0.isMistypedRule }) { (parser) throws(Skip) in
+            parser.mark(.item)
             try parser.item(&policy)
         }
         close(opening, "policy \"\(policy.name.text)\"")
@@ -138,7 +139,7 @@ extension Parser {
         let demand = try demand()
         try need(
             word: "for", in: "between a demand and the actions it is for",
-            help: "write `require mfa for approve on payrun`")
+            help: "write `require mfa for approve on payrun`", mark: .clause)
         var rule = RuleSyntax(kind: .require, range: start)
         rule.demand = demand
         try scope(&rule)
@@ -182,9 +183,12 @@ extension Parser {
         }
         try need(
             word: "then", in: "before what is to be done",
-            help: advice(Self.clauseWords.union(["then"])) ?? "write `then notify \"whom\" \"text\"`")
-        var duties = [try duty()]
-        while take(symbol: ",") { duties.append(try duty()) }
+            help: advice(Self.clauseWords.union(["then"])) ?? "write `then notify \"whom\" \"text\"`", mark: .clause)
+        var duties: [DutySyntax] = []
+        repeat {
+            mark(.deed)
+            duties.append(try duty())
+        } while take(symbol: ",")
         rule.range = start.union(lastRange)
         try ends("rule")
         return ObligationSyntax(occasion: occasion, rule: rule, duties: duties)
@@ -223,9 +227,11 @@ extension Parser {
     /// The clauses of a rule, up to its end; those of a duty, up to `then`.
     private mutating func clauses(_ rule: inout RuleSyntax, isDuty: Bool = false) throws(Skip) {
         var seenTo = false
+        let first = position
         while current.kind == .name {
             let range = current.range
             let word = current.text
+            if Self.clauseWords.contains(word) { mark(word == "as" && position == first ? .label : .clause) }
             switch word {
             case "as":
                 once(rule.label != nil, word)
@@ -326,13 +332,13 @@ extension Parser {
 
     private mutating func disjunction() throws(Skip) -> ExpressionSyntax {
         var parts = [try conjunction()]
-        while take(word: "or") { parts.append(try conjunction()) }
+        while take(word: "or", mark: .or) { parts.append(try conjunction()) }
         return parts.count == 1 ? parts[0] : .any(parts)
     }
 
     private mutating func conjunction() throws(Skip) -> ExpressionSyntax {
         var parts = [try negation()]
-        while take(word: "and") { parts.append(try negation()) }
+        while take(word: "and", mark: .and) { parts.append(try negation()) }
         return parts.count == 1 ? parts[0] : .all(parts)
     }
 
@@ -434,6 +440,7 @@ extension Parser {
         let skippedBefore = skipped
         try open("before the test's steps", for: Self.stepWords)
         block(from: { $0.isLine(of: Self.stepWords) }) { (parser) throws(Skip) in
+            parser.mark(.item)
             try parser.step(&test)
         }
         close(opening, "test \"\(test.name.text)\"")
@@ -555,6 +562,7 @@ extension Parser {
         var fields: [FieldSyntax] = []
         block(from: { $0.current.kind == .name && $0.current.breaksBefore > 0 }, until: { $0.isAtStep }) {
             (parser) throws(Skip) in
+            parser.mark(.entry)
             let name = try parser.name("the name of a value")
             if parser.current.isSymbol("=") || parser.current.isSymbol("==") {
                 parser.sink.report(
@@ -562,10 +570,10 @@ extension Parser {
                     at: parser.current.range, help: "write `\(name.text): …` or `\(name.text) …`")
                 parser.advance()
             } else {
-                _ = parser.take(symbol: ":")
+                parser.takeOptional(":")
             }
             fields.append(FieldSyntax(name: name, value: try parser.value()))
-            _ = parser.take(symbol: ",")
+            parser.takeOptional(",")
         }
         close(opening, "this block of values")
         // Values that could not be read make the step another one than was meant.
