@@ -29,7 +29,7 @@ SCHEMATHESIS := .build/schemathesis
 PEERS := benchmarks/.venv
 PEERS_PYTHON := $(PEERS)/bin/python3
 
-.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test lint prove demo bench bench-engine bench-compile install install-libstile clean
+.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test lint prove demo bench bench-table bench-engine bench-compile install install-libstile clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -85,7 +85,7 @@ build-gateway: prepare ## Build stile-gateway in release: the HTTP stack takes m
 demo: build ## See it at work: questions, live changes, latency beside the floor
 	@bash benchmarks/demo.sh .build/release
 
-bench: build ## Measure the floor and Stile in one run; writes benchmarks/results/latest.json
+bench: build ## Measure the floor and Stile in one run (QUICK=1: a minute; PEERS=1: others too)
 	@bash benchmarks/run.sh .build/release
 
 $(PEERS)/ready: benchmarks/peers.txt
@@ -100,6 +100,10 @@ bench-engine: prepare $(PEERS)/ready ## Time decisions in process, beside Cedar 
 bench-compile: prepare ## Compile growing and adversarial policies: table, plot, growth
 	$(SWIFT) build -c release --product engine-bench
 	@python3 benchmarks/engine.py .build/release --compile
+
+bench-table: ## Put the figures of the last run into README.md
+	@$(SWIFT) build --package-path benchmarks -c release --product bench >benchmarks/out/build.log 2>&1 || { tail -20 benchmarks/out/build.log >&2; exit 1; }
+	@benchmarks/.build/release/bench table benchmarks/results/latest.json README.md
 
 install-libstile: libstile ## Install the C client alone
 	install -D -m 0644 Sources/CStile/include/stile.h $(DESTDIR)$(PREFIX)/include/stile.h
@@ -152,4 +156,4 @@ test: prepare-tests ## Run all tests
 	$(SWIFT) test --skip-build
 
 clean: ## Remove what the build made
-	rm -rf .build
+	rm -rf .build benchmarks/.build benchmarks/out

@@ -1,5 +1,5 @@
 // swift-tools-version: 6.2
-// What measuring needs and the product does not: HdrHistogram over the load's samples.
+// What measuring needs and the product does not: the harness, with HdrHistogram over the load's samples.
 import PackageDescription
 
 let package = Package(
@@ -9,7 +9,8 @@ let package = Package(
     ],
     targets: [
         .executableTarget(
-            name: "percentiles",
-            dependencies: [.product(name: "Histogram", package: "hdrhistogram-swift")])
+            name: "bench",
+            dependencies: [.product(name: "Histogram", package: "hdrhistogram-swift")],
+            swiftSettings: [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility")])
     ]
 )
