@@ -169,8 +169,12 @@ package struct Store: Sendable {
         }
     }
 
-    func openEnvironment(_ tenant: String, readOnly: Bool) throws(StoreError) -> LMDBEnvironment {
+    /// - Parameter limit: bytes that the data may take, when that is less than the address space.
+    func openEnvironment(
+        _ tenant: String, readOnly: Bool, limit: UInt64? = nil
+    ) throws(StoreError) -> LMDBEnvironment {
         let path = tenantPath(tenant)
+        let mapSize = min(mapSize, limit.map { Int(clamping: $0) } ?? .max)
         do throws(LMDBError) {
             return try LMDBEnvironment.open(
                 path, names: TenantDatabases.names, mapSize: mapSize, readOnly: readOnly && !isWriting)
@@ -207,17 +211,23 @@ package struct TenantRecord: Sendable, Hashable {
     package var allowedUsers: [UInt32]
     /// Per cent of the rules that tests must reach before the gateway activates a version.
     package var minCoverage: Int
+    /// What it may take of the machine.
+    package var limits: TenantLimits
 
-    package init(created: Int64, allowedUsers: [UInt32], minCoverage: Int = 0) {
+    package init(
+        created: Int64, allowedUsers: [UInt32], minCoverage: Int = 0, limits: TenantLimits = TenantLimits()
+    ) {
         self.created = created
         self.allowedUsers = allowedUsers
         self.minCoverage = minCoverage
+        self.limits = limits
     }
 
     var cbor: CBORValue {
         .record([
             0: .number(created), 1: .array(allowedUsers.map { .number($0) }),
             2: minCoverage == 0 ? nil : .number(minCoverage),
+            3: limits == TenantLimits() ? nil : limits.cbor,
         ])
     }
 
@@ -228,5 +238,6 @@ package struct TenantRecord: Sendable, Hashable {
         created = value[0]?.int ?? 0
         minCoverage = Int(clamping: value[2]?.int ?? 0)
         allowedUsers = (value[1]?.items ?? []).compactMap { $0.uint.map { UInt32(truncatingIfNeeded: $0) } }
+        limits = TenantLimits(value[3])
     }
 }

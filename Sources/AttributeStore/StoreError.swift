@@ -21,6 +21,8 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         case unknownSignal = "unknown_signal"
         case policiesRejected = "policies_rejected"
         case versionUnknown = "version_unknown"
+        /// A limit of the tenant (`TenantLimits`).
+        case budgetExceeded = "budget_exceeded"
         /// Somebody else has changed what this change was made for.
         case conflict = "conflict"
         case damaged = "store_damaged"
@@ -47,7 +49,7 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
             self.init(
                 .storeFull,
                 "\(path) is full: its map size of \(mapSize >> 20) MiB is used up; nothing of this batch was kept. "
-                    + "Open the store with a larger --map-size")
+                    + "Open the store with a larger --map-size, or raise the tenant's limit of store-bytes")
         case ENOSPC, EDQUOT,
             EIO where Self.hasNoRoom(path):
             self.init(

@@ -9,6 +9,7 @@ package struct TenantWriter: ~Copyable {
     private let environment: LMDBEnvironment
     private let databases: TenantDatabases
     private let path: String
+    private let store: Store
     private let tenant: String
     private let doorbell: Doorbell?
     /// Catalogs of live layouts, kept while the generations stand.
@@ -20,11 +21,12 @@ package struct TenantWriter: ~Copyable {
     /// Opens a tenant for writing and clears the places of readers that died.
     /// - Throws: `tenant_unknown` and what the file system says.
     package init(_ store: Store, tenant: String) throws(StoreError) {
-        _ = try store.tenant(tenant)
-        let environment = try store.openEnvironment(tenant, readOnly: false)
+        let limits = try store.tenant(tenant).limits
+        let environment = try store.openEnvironment(tenant, readOnly: false, limit: limits[.storeBytes])
         databases = try TenantDatabases.opened(environment)
         self.environment = environment
         path = store.tenantPath(tenant)
+        self.store = store
         self.tenant = tenant
         doorbell = Doorbell(store)
         environment.clearStaleReaders()
@@ -116,10 +118,17 @@ package struct TenantWriter: ~Copyable {
         // Activation keeps the views of this version and of the one before it. A daemon that could not compile the one
         // before would be left without the views of what it decides by.
         if let policies = checkPolicies(files.map { SourceFile(name: $0.name, text: $0.text) }).policies {
+            let program: Program
             do throws(CompileError) {
-                _ = try compile(policies)
+                program = try compile(policies)
             } catch {
                 throw StoreError(.policiesRejected, "the policies do not compile: \(error.message); nothing was stored")
+            }
+            let size = files.reduce(0) { $0 + $1.text.utf8.count }
+            if let problem = try store.tenant(tenant).limits.problem(
+                files: size, rules: policies.rules.count, tree: program.sizeInBytes)
+            {
+                throw StoreError(.budgetExceeded, "\(problem); nothing was stored")
             }
         }
         let id = UniqueID()

@@ -15,6 +15,8 @@ struct AnswerFacts {
     var id: UInt64?
     /// Fields that the caller writes after the answer's.
     var trailing = 0
+    /// The tenant's budget of questions is used up.
+    var isOverBudget = false
     var now: Int64 = 0
     var snapshot: UInt64 = 0
     var version: UInt64 = 0

@@ -73,6 +73,13 @@ package final class CompiledTenant: Sendable {
         typeNames = program.catalog.entities.map(\.name)
     }
 
+    /// Holds the version to the limits of its tenant.
+    func check(_ limits: TenantLimits, files: [PolicyFile]) throws(ActivationError) {
+        let size = files.reduce(0) { $0 + $1.text.utf8.count }
+        let problem = limits.problem(files: size, rules: program.policies.rules.count, tree: program.sizeInBytes)
+        if let problem { throw ActivationError(description: "version \(version) is too large: \(problem)") }
+    }
+
     static func reference(_ rule: CheckedRule, _ files: [SourceFile]) -> RuleReference {
         let file = files.indices.contains(Int(rule.range.file)) ? files[Int(rule.range.file)].name : ""
         return RuleReference(name: rule.name, file: file, line: UInt64(max(0, rule.range.line)), reason: rule.reason)

@@ -1,6 +1,7 @@
 // Which compiled version of which tenant decides. Written by the control thread, read by all.
 
 package import AttributeStore
+import DecisionEngine
 import Synchronization
 
 /// How a tenant's policies stand.
@@ -15,6 +16,10 @@ package struct TenantState: Sendable {
     package var message = "no policies"
     /// Who may ask.
     package var allowedUsers: [UInt32] = []
+    /// What it may take of the machine.
+    package var limits = TenantLimits()
+    /// What it has taken.
+    package let budget = TenantBudget()
 }
 
 /// All tenants being served. A change of a tenant's policies is compiled here, off every hot path, and published in
@@ -62,9 +67,16 @@ package final class PolicyBoard: Sendable {
         var reader = try TenantReader(store, tenant: tenant)
         try reader.renew()
         let generations = try reader.generations()
-        if let known, known.generation == generations.policy, known.allowedUsers == record.allowedUsers { return known }
+        if let known, known.generation == generations.policy, known.allowedUsers == record.allowedUsers,
+            known.limits == record.limits
+        {
+            return known
+        }
         var state = known ?? TenantState()
         state.allowedUsers = record.allowedUsers
+        state.limits = record.limits
+        state.budget.set(record.limits)
+        let before = state.compiled?.program.sizeInBytes ?? 0
         state.storedVersion = generations.activeVersion
         state.generation = generations.policy
         if generations.activeVersion > 0, state.compiled?.version != generations.activeVersion {
@@ -72,6 +84,7 @@ package final class PolicyBoard: Sendable {
         } else if state.compiled != nil {
             state.message = "ready"
         }
+        state.budget.exchange(policyBytes: before, for: state.compiled?.program.sizeInBytes ?? 0)
         let finished = state
         states.withLock { $0[tenant] = finished }
         published.wrappingAdd(1, ordering: .releasing)
@@ -87,7 +100,9 @@ package final class PolicyBoard: Sendable {
         while candidate > 0 {
             if let stored = try reader.policies(version: candidate) {
                 do throws(ActivationError) {
-                    state.compiled = try CompiledTenant(stored)
+                    let compiled = try CompiledTenant(stored)
+                    try compiled.check(state.limits, files: stored.files)
+                    state.compiled = compiled
                     break
                 } catch {
                     firstFailure = firstFailure ?? error.description

@@ -53,6 +53,10 @@ package final class TenantDecider {
     private var wantsRefresh = false
     /// The generation that was asked for.
     private var askedGeneration: UInt64 = 0
+    /// The tenant's account; its rate, 0 without a limit; and the places that were taken from it and not used.
+    package private(set) var budget: TenantBudget?
+    private var rate: UInt64 = 0
+    private var places: UInt64 = 0
 
     /// Opens the tenant's store for reading.
     package init(_ tenant: String, board: PolicyBoard) throws(StoreError) {
@@ -126,6 +130,9 @@ package final class TenantDecider {
             if compiled !== state?.compiled { epoch &+= 1 }
             compiled = state?.compiled
             compiledGeneration = state?.generation ?? 0
+            budget = state?.budget
+            rate = budget?.questionsPerSecond ?? 0
+            if rate == 0 { places = 0 }
         }
         wantsRefresh = compiledGeneration < generations.policy
         if let compiled, generations.hierarchy != groupsHierarchy || compiled.version != groupsVersion {
@@ -181,7 +188,9 @@ package final class TenantDecider {
         facts.id = id
         facts = dated(facts)
         inputs.now = now
-        if let problem = look(question, frame, compiled, &inputs) {
+        if rate != 0, !takePlace() {
+            _ = counted(refuse(.budgetExceeded(rate), facts, &output))
+        } else if let problem = look(question, frame, compiled, &inputs) {
             _ = counted(refuse(problem, facts, &output))
         } else {
             _ = counted(conclude(question, inputs, compiled, facts, &output))
@@ -315,7 +324,11 @@ package final class TenantDecider {
     @discardableResult
     private func answer(
         _ question: QuestionRanges, _ frame: CBORReader, _ facts: AnswerFacts, _ output: inout CBORWriter
-    ) -> WrittenAnswer { counted(decide(question, frame, facts, &output)) }
+    ) -> WrittenAnswer {
+        var facts = facts
+        if rate != 0 { facts.isOverBudget = !takePlace() }
+        return counted(decide(question, frame, facts, &output))
+    }
 
     /// Counts an answer that is given.
     private func counted(_ written: WrittenAnswer) -> WrittenAnswer {
@@ -341,6 +354,7 @@ package final class TenantDecider {
     ) -> WrittenAnswer {
         let facts = dated(facts)
         guard failure == nil else { return refuse(.storeUnreadable, facts, &output) }
+        if facts.isOverBudget { return refuse(.budgetExceeded(rate), facts, &output) }
         guard let compiled else { return refuse(.noPolicy, facts, &output) }
         var inputs = DecisionInputs()
         if let problem = resolve(question, frame, compiled, &inputs) { return refuse(problem, facts, &output) }
@@ -357,6 +371,15 @@ package final class TenantDecider {
         unsafe inputs.actionInQuestion = action.borrowedView
         unsafe inputs.context = context.borrowedView
         return conclude(question, inputs, compiled, facts, &output)
+    }
+
+    /// A place in the tenant's budget of questions; false when it is used up.
+    package func takePlace() -> Bool {
+        if rate == 0 { return true }
+        if places == 0 { places = budget?.take(now: now, rate: rate) ?? 0 }
+        if places == 0 { return false }
+        places -= 1
+        return true
     }
 
     private func conclude(
@@ -516,6 +539,7 @@ enum QuestionProblem {
     case malformedProperties
     case noPolicy
     case storeUnreadable
+    case budgetExceeded(UInt64)
 
     var code: String {
         switch self {
@@ -528,6 +552,7 @@ enum QuestionProblem {
         case .malformedProperties: "malformed_properties"
         case .noPolicy: "no_policy"
         case .storeUnreadable: "store_unreadable"
+        case .budgetExceeded: "budget_exceeded"
         }
     }
 
@@ -542,6 +567,8 @@ enum QuestionProblem {
         case .malformedProperties: "the properties are no map that can be read"
         case .noPolicy: "no version of the policies decides yet: push one"
         case .storeUnreadable: "the store cannot be read"
+        case .budgetExceeded(let rate):
+            "more than \(rate) questions a second about this tenant: ask less, or raise questions-per-second"
         }
     }
 }

@@ -133,10 +133,11 @@ package final class DecisionServer {
 
     private func watch(_ control: Int32, _ signals: Int32, _ bell: Int32, _ storeBell: StoreBell) {
         let watchdog = Systemd.watchdogInterval
-        let timeout = watchdog.map { Int32(clamping: $0 / 3_000) } ?? -1
         var nextSign: UInt64 = 0
         var event = stile_event()
         while true {
+            let now = stile_monotonic_us()
+            let timeout = watchdog == nil ? -1 : nextSign > now ? Int32(clamping: (nextSign - now) / 1_000 + 1) : 0
             _ = unsafe stile_epoll_wait(control, &event, 1, timeout)
             var rings: UInt64 = 0
             let isRung = unsafe read(bell, &rings, 8) == 8
@@ -184,7 +185,8 @@ package final class DecisionServer {
         guard let tenants = try? configuration.store.tenants() else { return }
         let known = Set(board.tenants)
         for (id, record) in tenants {
-            let isNew = !known.contains(id) || board.state(of: id)?.allowedUsers != record.allowedUsers
+            let state = board.state(of: id)
+            let isNew = state?.allowedUsers != record.allowedUsers || state?.limits != record.limits
             if isNew || watches[id]?.hasMoved(board.state(of: id)?.generation ?? 0) ?? true { refresh(id) }
         }
         for gone in known.subtracting(tenants.map(\.id)) {

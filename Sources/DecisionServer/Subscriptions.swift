@@ -110,6 +110,7 @@ final class Subscriptions {
         if questions.table.count == 0, !awake(questions) {
             return ProtocolError(.unavailable, "the store cannot be read: try again")
         }
+        if let refusal = refusal(decider, frame.end) { return refusal }
         state.subscriptions.wrappingAdd(1, ordering: .relaxed)
         let number = subscriber.freeNumbers.popLast() ?? UInt32(subscriber.slots.count)
         let sent = decider.open(head, frame, number: UInt64(number), &connection.output)
@@ -142,6 +143,35 @@ final class Subscriptions {
                 .tooManySubscriptions, "\(limit) questions are open on this server: raise --max-subscriptions")
         }
         return nil
+    }
+
+    /// Takes a place in the tenant's budget, which `release` gives back.
+    private func refusal(_ decider: TenantDecider, _ bytes: Int) -> ProtocolError? {
+        guard decider.takePlace() else {
+            return ProtocolError(
+                .budgetExceeded,
+                "more questions a second about this tenant than it may ask: ask less, or raise "
+                    + "\(TenantLimit.questionsPerSecond.name)")
+        }
+        switch decider.budget?.open(bytes: bytes + SubscriptionTable.bytesPerQuestion) {
+        case nil: return nil
+        case (.openQuestions, let most)?:
+            return ProtocolError(
+                .tooManySubscriptions,
+                "\(most) questions of this tenant are open: end some, or raise \(TenantLimit.openQuestions.name)")
+        case (let limit, let most)?:
+            return ProtocolError(
+                .budgetExceeded,
+                "policies and open questions of this tenant take \(most) bytes: end some, or raise \(limit.name)")
+        }
+    }
+
+    /// Removes a question and gives its places back.
+    private func release(_ slot: UInt32, _ questions: OpenQuestions) {
+        let bytes = questions.table[slot].frame.count + SubscriptionTable.bytesPerQuestion
+        questions.table.remove(slot)
+        questions.decider.budget?.close(bytes: bytes)
+        state.subscriptions.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// A place among the owners.
@@ -177,10 +207,9 @@ final class Subscriptions {
         guard let subscriber = connection.subscriber, number < UInt64(subscriber.slots.count) else { return }
         let slot = subscriber.slots[Int(number)]
         if slot == Subscriber.free { return }
-        subscriber.questions.table.remove(slot)
+        release(slot, subscriber.questions)
         subscriber.slots[Int(number)] = Subscriber.free
         subscriber.freeNumbers.append(UInt32(number))
-        state.subscriptions.wrappingSubtract(1, ordering: .relaxed)
         sleepIfDone()
     }
 
@@ -197,8 +226,7 @@ final class Subscriptions {
         while left > 0, let subscriber = gone.last {
             while left > 0, let slot = subscriber.slots.popLast() {
                 if slot == Subscriber.free { continue }
-                subscriber.questions.table.remove(slot)
-                state.subscriptions.wrappingSubtract(1, ordering: .relaxed)
+                release(slot, subscriber.questions)
                 left -= 1
             }
             while left > 0, let slot = subscriber.parked.popLast() {

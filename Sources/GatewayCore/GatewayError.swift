@@ -49,7 +49,7 @@ extension GatewayError {
             case .tenantUnknown, .versionUnknown: .notFound
             case .tenantExists, .groupCycle, .conflict: .conflict
             case .tenantInvalid, .valueInvalid, .idInvalid, .unknownEntityType, .unknownSignal: .badRequest
-            case .policiesRejected: .unprocessableContent
+            case .policiesRejected, .budgetExceeded: .unprocessableContent
             case .storeFull, .diskFull: .init(code: 507, reasonPhrase: "Insufficient Storage")
             case .storeMissing, .permissionDenied, .damaged, .failed: .internalServerError
             }

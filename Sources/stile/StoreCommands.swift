@@ -20,8 +20,8 @@ enum Operator {
 
 struct TenantCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tenant", abstract: "Create, list and delete tenants, and say who may ask about them.",
-        subcommands: [Create.self, List.self, Allow.self, Delete.self])
+        commandName: "tenant", abstract: "Create, list and delete tenants, say who may ask about them and how much.",
+        subcommands: [Create.self, List.self, Allow.self, Limit.self, Delete.self])
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(

@@ -175,7 +175,7 @@ func report(_ error: StoreError, files: [SourceFile] = []) -> ExitCode {
     Terminal.error(error.description)
     switch error.code {
     case .valueInvalid, .idInvalid, .groupCycle, .unknownEntityType, .unknownSignal, .policiesRejected, .tenantInvalid,
-        .tenantExists:
+        .tenantExists, .budgetExceeded:
         return Exit.data
     case .storeMissing, .tenantUnknown, .versionUnknown: return Exit.noInput
     default: return Exit.store

@@ -331,4 +331,41 @@ ended "$process" || status=$?
 grep -q 'did you mean `department`?' "$work/dev.log" || fail "the diagnostic is not told at the start"
 [ -z "$(ls -A "$temporary")" ] || fail "a directory is left after a start that failed"
 ok "a sandbox on wrong policies tells the diagnostic and leaves no directory"
+
+# 5. Budgets of a tenant: what one takes beyond its limit is refused, and another goes on.
+store=$work/budgets socket=$work/budgets.sock
+fill "$store"
+stile tenant create other --store "$store" >/dev/null
+stile policy push "$ledger" --store "$store" --tenant other >/dev/null
+stile load --store "$store" --tenant other "$ledger"/data/*.jsonl >/dev/null
+serve "$store" "$socket" "$work/log"
+server=$process
+refuses 64 'is no limit: write NAME=VALUE' stile tenant limit acme --store "$store" speed=5
+refuses 64 'write 5000, 16MiB or none' stile tenant limit acme --store "$store" rules=5MB
+refuses 66 'no tenant "acne"' stile tenant limit acne --store "$store" rules=5
+stile tenant limit acme --store "$store" questions-per-second=20 tree-bytes=16MiB | grep -q '^tree-bytes  16777216$' ||
+  fail "a limit is not told"
+stile tenant limit acme --store "$store" --json | grep -q '"questions-per-second":20,.*"rules":null' || fail "limits"
+for _ in $(seq 200); do echo "$question"; done >"$work/many"
+answered() { stile ask --socket "$socket" --tenant "$1" <"$work/many" | grep -c '^{"decision":true,'; }
+slowed() { [ "$(answered acme)" -lt 150 ]; }
+await slowed || fail "more questions than the limit"
+stile ask --socket "$socket" --tenant acme <"$work/many" >"$work/answers"
+grep -q 'budget_exceeded.*more than 20 questions a second' "$work/answers" || fail "the limit is not named"
+[ "$(answered other)" = 200 ] || fail "another tenant is held up"
+stile tenant limit acme --store "$store" questions-per-second=none >/dev/null
+freed() { [ "$(answered acme)" = 200 ]; }
+await freed || fail "a limit that is gone still holds"
+ok "a tenant that asks more than it may is denied by name, another is not, and a change of the limit holds at once"
+
+stile tenant limit acme --store "$store" rules=2 >/dev/null
+refuses 65 'rules of the tenant is 2, and this takes' stile policy push "$ledger" --store "$store" --tenant acme
+decides "$socket" acme Payroll/read || fail "the version before does not decide"
+stop "$server"
+serve "$store" "$socket" "$work/log"
+! decides "$socket" acme Payroll/read || fail "a version above the limit decides after a restart"
+grep -q 'version 1 is too large: rules of the tenant is 2' "$work/log" || fail "the log does not say why"
+stile tenant limit acme --store "$store" rules=none >/dev/null
+stop "$process"
+ok "a version above the tenant's limits is refused at the push, and by a daemon that starts"
 echo "$passed passed, 0 failed"
