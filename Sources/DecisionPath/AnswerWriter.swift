@@ -31,6 +31,8 @@ struct WrittenAnswer {
     var body: Int
     /// First instant at which time alone could change it; `Int64.max` when none.
     var validUntil = Int64.max
+    /// The code of an error's cause.
+    var cause: String?
 }
 
 /// Writes answers.
@@ -81,9 +83,12 @@ enum AnswerWriter {
                 }
             }
         }
+        var code: String?
         if verdict.cause != .rules {
+            let cause = cause(verdict, compiled)
+            code = cause.code
             output.unsigned(10)
-            cause(verdict, compiled).cbor.write(to: &output)
+            cause.cbor.write(to: &output)
         }
         if isStepUp {
             writeStepUp(verdict, compiled, duties, &output)
@@ -98,7 +103,7 @@ enum AnswerWriter {
             for candidate in candidates { candidate.cbor.write(to: &output) }
         }
         return WrittenAnswer(
-            outcome: outcome, kind: kind, body: body, validUntil: hasEnd ? verdict.validUntil : .max)
+            outcome: outcome, kind: kind, body: body, validUntil: hasEnd ? verdict.validUntil : .max, cause: code)
     }
 
     /// An answer to a question that no policy could be asked.
@@ -110,7 +115,7 @@ enum AnswerWriter {
         output.unsigned(10)
         // What exactly the store said goes to the log, not to the asker.
         CauseReference(code: problem.code, attribute: nil, message: problem.message).cbor.write(to: &output)
-        return WrittenAnswer(outcome: .deny, kind: AnswerKind.error.rawValue, body: body)
+        return WrittenAnswer(outcome: .deny, kind: AnswerKind.error.rawValue, body: body, cause: problem.code)
     }
 
     private static func writeHead(

@@ -61,7 +61,7 @@ extension TenantDecider {
         facts.id = head.id
         let start = AnswerWriter.begin(&output)
         let answer = decideOpen(head, frame, facts, &output)
-        give(answer.isError)
+        counted(answer.written)
         finish(start, number, &output)
         return answer.kept
     }
@@ -87,7 +87,7 @@ extension TenantDecider {
                 output.bytes.truncate(to: start)
                 return (answer.kept, false)
             }
-            give(answer.isError)
+            counted(answer.written)
             finish(start, number, &output)
             return (answer.kept, true)
         }
@@ -95,7 +95,7 @@ extension TenantDecider {
 
     private func decideOpen(
         _ head: FrameHead, _ frame: CBORReader, _ facts: AnswerFacts, _ output: inout CBORWriter
-    ) -> (kept: OpenAnswer, isError: Bool) {
+    ) -> (kept: OpenAnswer, written: WrittenAnswer) {
         var question = head.question
         question.explain = false
         var facts = facts
@@ -112,12 +112,7 @@ extension TenantDecider {
         kept.digest = UInt64(bitPattern: Int64(hasher.finalize()))
         kept.due = written.validUntil
         kept.device = watchedDevice
-        return (kept, written.kind == AnswerKind.error.rawValue)
-    }
-
-    private func give(_ isError: Bool) {
-        answers &+= 1
-        if isError { errors &+= 1 }
+        return (kept, written)
     }
 
     private func finish(_ start: Int, _ number: UInt64, _ output: inout CBORWriter) {

@@ -2,6 +2,7 @@
 
 package import AttributeStore
 import DecisionEngine
+package import DecisionProtocol
 import Synchronization
 
 /// How a tenant's policies stand.
@@ -29,6 +30,8 @@ package final class PolicyBoard: Sendable {
     private let states = Mutex<[String: TenantState]>([:])
     /// Moves whenever a state was published; threads compare it once a wake-up.
     private let published = Atomic<UInt64>(0)
+    /// What each thread counts, by tenant.
+    private let counters = Mutex<[String: [DecisionCounters]]>([:])
     /// One tenant is loaded at a time.
     private let loading = Mutex<Void>(())
 
@@ -122,9 +125,24 @@ package final class PolicyBoard: Sendable {
         }
     }
 
+    /// Counters for a thread's answers about a tenant.
+    func makeCounters(_ tenant: String) -> DecisionCounters {
+        let made = DecisionCounters()
+        counters.withLock { $0[tenant, default: []].append(made) }
+        return made
+    }
+
+    /// What all threads have counted for a tenant.
+    package func tally(_ tenant: String) -> DecisionTally {
+        var tally = DecisionTally()
+        for counters in counters.withLock({ $0[tenant] ?? [] }) { counters.add(to: &tally) }
+        return tally
+    }
+
     /// Forgets tenants that the registry no longer has, so that their next question is refused.
     package func forget(_ tenant: String) {
         states.withLock { _ = $0.removeValue(forKey: tenant) }
+        counters.withLock { _ = $0.removeValue(forKey: tenant) }
         published.wrappingAdd(1, ordering: .releasing)
     }
 }

@@ -43,6 +43,11 @@ package final class TenantDecider {
     /// Answers given, and errors among them.
     package internal(set) var answers: UInt64 = 0
     package internal(set) var errors: UInt64 = 0
+    /// What all threads' counts of this tenant are read from.
+    let counters: DecisionCounters
+    /// Microseconds of the monotonic clock at which this wake-up began, and the answers given before it.
+    private var beganAt: UInt64 = 0
+    private var answersBefore: UInt64 = 0
     /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
     package private(set) var epoch: UInt64 = 0
     private var hadFailure = false
@@ -63,6 +68,7 @@ package final class TenantDecider {
         self.tenant = tenant
         self.board = board
         reader = try TenantReader(board.store, tenant: tenant)
+        counters = board.makeCounters(tenant)
     }
 
     // MARK: Wake-ups
@@ -73,6 +79,8 @@ package final class TenantDecider {
     package func begin(now: Int64) -> Bool {
         if isHolding { return false }
         self.now = now
+        beganAt = DecisionCounters.microseconds()
+        answersBefore = answers
         isHolding = true
         failure = nil
         // The policies first, the snapshot after: so the snapshot has the views that the policies read.
@@ -118,6 +126,8 @@ package final class TenantDecider {
         if !isHolding { return }
         reader.reset()
         isHolding = false
+        let given = answers &- answersBefore
+        if given > 0 { counters.count(given, microseconds: DecisionCounters.microseconds() &- beganAt) }
     }
 
     /// Brings policies and groups to the snapshot. The policies are the board's last publication; the groups must
@@ -155,11 +165,13 @@ package final class TenantDecider {
     /// one is told once it has been dealt with.
     package func status() -> StatusReport {
         let state = board.state(of: tenant)
-        return StatusReport(
+        var report = StatusReport(
             tenant: tenant, activeVersion: compiled?.version ?? 0,
             storedVersion: state?.storedVersion ?? generations.activeVersion,
             state: failure?.description ?? state?.message ?? "not loaded", snapshot: snapshot, answers: answers,
             errors: errors)
+        report.tally = board.tally(tenant)
+        return report
     }
 
     // MARK: Questions
@@ -331,9 +343,15 @@ package final class TenantDecider {
     }
 
     /// Counts an answer that is given.
-    private func counted(_ written: WrittenAnswer) -> WrittenAnswer {
+    @discardableResult
+    @inline(__always)
+    func counted(_ written: WrittenAnswer) -> WrittenAnswer {
         answers &+= 1
-        if written.kind == AnswerKind.error.rawValue { errors &+= 1 }
+        counters.count(kind: written.kind)
+        if written.kind == AnswerKind.error.rawValue {
+            errors &+= 1
+            counters.count(cause: written.cause ?? "unknown")
+        }
         return written
     }
 

@@ -282,6 +282,8 @@ package struct StatusReport: Sendable, Hashable {
     package var openQuestions: UInt64 = 0
     /// Decisions that were made again for them, whether or not their answers changed.
     package var reconsiderations: UInt64 = 0
+    /// What was answered about the tenant on all threads; nil from a server that does not count.
+    package var tally: DecisionTally?
 
     package init(
         tenant: String, activeVersion: UInt64, storedVersion: UInt64, state: String, snapshot: UInt64, answers: UInt64,
@@ -302,7 +304,7 @@ package struct StatusReport: Sendable, Hashable {
             0: .unsigned(FrameKind.status.rawValue), 1: .unsigned(id), 5: .unsigned(activeVersion),
             6: .unsigned(snapshot), 12: .text(tenant), 16: .unsigned(storedVersion), 17: .text(state),
             18: .unsigned(answers), 19: .unsigned(errors), 24: .unsigned(openQuestions),
-            25: .unsigned(reconsiderations),
+            25: .unsigned(reconsiderations), 28: tally?.cbor,
         ]).encoded
     }
 }
@@ -378,6 +380,7 @@ package enum ServerFrame: Sendable {
                 answers: value[18]?.uint ?? 0, errors: value[19]?.uint ?? 0)
             report.openQuestions = value[24]?.uint ?? 0
             report.reconsiderations = value[25]?.uint ?? 0
+            report.tally = value[28].map { DecisionTally($0) }
             self = .status(id: id, report)
         case .subscribe:
             guard let answer = Answer(value), let subscription = value[22]?.uint else { return nil }

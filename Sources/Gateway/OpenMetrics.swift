@@ -126,12 +126,19 @@ package final class OpenMetrics: MetricsFactory, Sendable {
 
 /// A family of metrics that is read elsewhere when somebody asks.
 package struct MetricFamily: Sendable {
-    package var name: String
-    /// `counter` or `gauge`.
-    package var kind: String
-    package var samples: [(labels: [(String, String)], value: Double)]
+    /// One line: what stands behind the family's name, the labels, the value.
+    package struct Sample: Sendable {
+        package var suffix = ""
+        package var labels: [(String, String)]
+        package var value: Double
+    }
 
-    package init(_ name: String, _ kind: String, _ samples: [(labels: [(String, String)], value: Double)]) {
+    package var name: String
+    /// `counter`, `gauge` or `histogram`.
+    package var kind: String
+    package var samples: [Sample]
+
+    package init(_ name: String, _ kind: String, _ samples: [Sample]) {
         self.name = name
         self.kind = kind
         self.samples = samples
@@ -140,7 +147,7 @@ package struct MetricFamily: Sendable {
     func write(_ text: inout String) {
         text += "# TYPE \(name) \(kind)\n"
         for sample in samples {
-            text += name + (kind == "counter" ? "_total" : "") + OpenMetrics.labels(sample.labels)
+            text += name + sample.suffix + (kind == "counter" ? "_total" : "") + OpenMetrics.labels(sample.labels)
             text += " \(OpenMetrics.number(sample.value))\n"
         }
     }

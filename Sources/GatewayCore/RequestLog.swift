@@ -35,6 +35,10 @@ package final class RequestLog: Sendable {
         let method = EndpointRunner.methods.contains(request.method) ? request.method.rawValue : "other"
         let handles = handles(Key(path: path, method: method, status: status.code))
         handles.count.increment()
+        if let error {
+            Counter(label: "stile_gateway_errors", dimensions: [("surface", surface.rawValue), ("code", error.code)])
+                .increment()
+        }
         handles.duration.recordNanoseconds(context.elapsedNanoseconds)
         let level = level(status, error)
         guard context.logger.logLevel <= level else { return }

@@ -36,10 +36,21 @@ struct TenantCommand: ParsableCommand {
         @Option(name: .customLong("allow-user"), help: "A user id of the system that may ask; repeat for several.")
         var allowUser: [UInt32] = []
 
+        @Option(
+            name: .customLong("min-coverage"),
+            help: "Per cent of the rules that tests must reach before the gateway activates a version.")
+        var minCoverage = 0
+
+        func validate() throws {
+            guard (0...100).contains(minCoverage) else { throw ValidationError("--min-coverage is from 0 to 100") }
+        }
+
         func run() throws {
             try withStore { () throws(StoreError) in
                 try Store(path: store).createTenant(
-                    id, TenantRecord(created: Terminal.nowMilliseconds, allowedUsers: allowUser))
+                    id,
+                    TenantRecord(
+                        created: Terminal.nowMilliseconds, allowedUsers: allowUser, minCoverage: minCoverage))
             }
             print("tenant \(id) created in \(store)")
         }

@@ -806,6 +806,10 @@ def test_health_metrics_and_traces():
     expect(world.ask("GET", "/metrics", world.operator).status == 200)
     expect(world.ask("GET", "/admin/v1/tenants", world.operator, socket_path=world.path("decisions.sock")).status == 404,
            "a listener serves its own surface alone")
+    for session in ["s-bob", "s-bob", "none"]:
+        stile("ask", "--socket", world.decision, "--tenant", "acme", json.dumps({
+            "subject": {"type": "user", "id": "bob"}, "action": {"name": "read"},
+            "resource": {"type": "payrun", "id": "p"}, "session": session}), check=False)
     metrics = world.ask("GET", "/metrics", socket_path=world.path("metrics.sock"))
     expect(metrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0"), metrics.headers)
     text = metrics.body.decode()
@@ -823,6 +827,12 @@ def test_health_metrics_and_traces():
             samples[match[1] + (match[2] or "")] = float(match[3])
     expect(samples['stile_policy_version_deciding{tenant="acme"}'] == 1, text)
     expect(samples['stile_store_bytes{tenant="acme"}'] > 0 and samples['stile_decider_up{tenant="acme"}'] == 1)
+    expect(samples['stile_decisions_total{tenant="acme",kind="permitted"}'] == 2, text)
+    expect(samples['stile_decision_errors_total{tenant="acme",cause="unknown_session"}'] == 1, text)
+    expect(samples['stile_decision_seconds_count{tenant="acme"}'] == 3, text)
+    expect(samples['stile_decision_seconds_bucket{tenant="acme",le="+Inf"}'] == 3, text)
+    expect(samples['stile_decision_seconds_sum{tenant="acme"}'] > 0, text)
+    expect(samples['stile_gateway_errors_total{surface="admin",code="not_found"}'] >= 1, text)
     path = "/admin/v1/tenants/{tenant}/sessions/{session}"
     expect(samples[f'stile_gateway_requests_total{{surface="admin",method="GET",path="{path}",status="404"}}'] == 1, text)
     world.stop("stiled")
