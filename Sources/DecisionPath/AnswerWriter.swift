@@ -31,8 +31,8 @@ struct WrittenAnswer {
     var body: Int
     /// First instant at which time alone could change it; `Int64.max` when none.
     var validUntil = Int64.max
-    /// The code of an error's cause.
-    var cause: String?
+    /// The code of an error's cause; without a reference count, for it is carried along on the decision path.
+    var cause: StaticString?
 }
 
 /// Writes answers.
@@ -83,12 +83,9 @@ enum AnswerWriter {
                 }
             }
         }
-        var code: String?
         if verdict.cause != .rules {
-            let cause = cause(verdict, compiled)
-            code = cause.code
             output.unsigned(10)
-            cause.cbor.write(to: &output)
+            cause(verdict, compiled).cbor.write(to: &output)
         }
         if isStepUp {
             writeStepUp(verdict, compiled, duties, &output)
@@ -103,7 +100,8 @@ enum AnswerWriter {
             for candidate in candidates { candidate.cbor.write(to: &output) }
         }
         return WrittenAnswer(
-            outcome: outcome, kind: kind, body: body, validUntil: hasEnd ? verdict.validUntil : .max, cause: code)
+            outcome: outcome, kind: kind, body: body, validUntil: hasEnd ? verdict.validUntil : .max,
+            cause: verdict.kind == .error ? code(verdict) : nil)
     }
 
     /// An answer to a question that no policy could be asked.
@@ -114,7 +112,7 @@ enum AnswerWriter {
         let body = output.bytes.count
         output.unsigned(10)
         // What exactly the store said goes to the log, not to the asker.
-        CauseReference(code: problem.code, attribute: nil, message: problem.message).cbor.write(to: &output)
+        CauseReference(code: problem.code.description, attribute: nil, message: problem.message).cbor.write(to: &output)
         return WrittenAnswer(outcome: .deny, kind: AnswerKind.error.rawValue, body: body, cause: problem.code)
     }
 
@@ -189,26 +187,41 @@ enum AnswerWriter {
 
     // MARK: Causes
 
-    private static func cause(_ verdict: Verdict, _ compiled: CompiledTenant) -> CauseReference {
+    private static func code(_ verdict: Verdict) -> StaticString {
         switch verdict.cause {
-        case .rules: return CauseReference(code: "rules", attribute: nil, message: "rules decided")
+        case .rules: "rules"
+        case .subjectInactive: "subject_inactive"
+        case .sessionEnded: "session_ended"
+        case .unknownSubject: "unknown_subject"
+        case .actionNotDefined: "action_not_defined"
+        case .recordDamaged: "record_damaged"
+        case .stepUpUnreachable: "step_up_unreachable"
+        case .attributeMissing: "attribute_missing"
+        case .attributeMalformed: "attribute_malformed"
+        }
+    }
+
+    private static func cause(_ verdict: Verdict, _ compiled: CompiledTenant) -> CauseReference {
+        let code = code(verdict).description
+        switch verdict.cause {
+        case .rules: return CauseReference(code: code, attribute: nil, message: "rules decided")
         case .subjectInactive:
-            return CauseReference(code: "subject_inactive", attribute: nil, message: "the subject is deactivated")
+            return CauseReference(code: code, attribute: nil, message: "the subject is deactivated")
         case .sessionEnded:
-            return CauseReference(code: "session_ended", attribute: nil, message: "the session has ended")
+            return CauseReference(code: code, attribute: nil, message: "the session has ended")
         case .unknownSubject:
             return CauseReference(
-                code: "unknown_subject", attribute: nil, message: "the store has no such subject: provision it")
+                code: code, attribute: nil, message: "the store has no such subject: provision it")
         case .actionNotDefined:
             return CauseReference(
-                code: "action_not_defined", attribute: nil,
+                code: code, attribute: nil,
                 message: "the catalog does not define this action on this type of resource")
         case .recordDamaged:
             return CauseReference(
-                code: "record_damaged", attribute: nil, message: "a stored record cannot be read: run `stile verify`")
+                code: code, attribute: nil, message: "a stored record cannot be read: run `stile verify`")
         case .stepUpUnreachable:
             return CauseReference(
-                code: "step_up_unreachable", attribute: nil,
+                code: code, attribute: nil,
                 message: "no reachable assurance level proves what the rules demand")
         case .attributeMissing, .attributeMalformed: return attributeCause(verdict, compiled)
         }
@@ -221,7 +234,7 @@ enum AnswerWriter {
         let type = reference.map { $0.type.spelling { compiled.typeNames[$0] } } ?? "value"
         let isMissing = verdict.cause == .attributeMissing
         return CauseReference(
-            code: isMissing ? "attribute_missing" : "attribute_malformed", attribute: attribute,
+            code: code(verdict).description, attribute: attribute,
             message: "\(attribute ?? "an attribute") \(isMissing ? "is missing" : "has the wrong type"): send a \(type)"
         )
     }

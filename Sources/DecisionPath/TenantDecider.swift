@@ -350,7 +350,7 @@ package final class TenantDecider {
         counters.count(kind: written.kind)
         if written.kind == AnswerKind.error.rawValue {
             errors &+= 1
-            counters.count(cause: written.cause ?? "unknown")
+            counters.count(cause: (written.cause ?? "unknown").description)
         }
         return written
     }
@@ -559,7 +559,7 @@ enum QuestionProblem {
     case storeUnreadable
     case budgetExceeded(UInt64)
 
-    var code: String {
+    var code: StaticString {
         switch self {
         case .incomplete: "question_incomplete"
         case .unknownSubjectType: "unknown_subject_type"
