@@ -93,6 +93,11 @@ $(PEERS)/ready: benchmarks/peers.txt
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 	touch $@
 
+# Where the packages cannot be had, what needs them says so.
+.PHONY: peers
+peers:
+	@$(MAKE) --no-print-directory $(PEERS)/ready || echo "Cedar and regorus could not be installed" >&2
+
 bench-engine: prepare $(PEERS)/ready ## Time decisions in process, beside Cedar and regorus; writes benchmarks/results/engine.json
 	$(SWIFT) build -c release --product engine-bench
 	@python3 benchmarks/engine.py .build/release $(PEERS_PYTHON)
@@ -132,8 +137,9 @@ install-gateway: build-gateway ## Install the gateway, its units and the proxies
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile/proxies systemd/proxies/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json
 
-prove: build build-gateway $(SCHEMATHESIS)/ready ## The slow proofs: many random policies, stale answers, killed writers, hostile frames
+prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: random policies, Cedar's answers, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
+	QUESTIONS=100000 REQUESTS=500 ROUNDS=4 bash Tests/Cedar/run.sh .build/release $(PEERS_PYTHON)
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
 	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
@@ -143,12 +149,13 @@ prove: build build-gateway $(SCHEMATHESIS)/ready ## The slow proofs: many random
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
 
-test: prepare-tests ## Run all tests
+test: prepare-tests peers ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
+	bash Tests/Cedar/run.sh .build/debug $(PEERS_PYTHON)
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	bash Tests/BlackBox/subscriptions.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug

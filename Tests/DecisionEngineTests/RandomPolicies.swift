@@ -234,7 +234,12 @@ struct RandomPolicies {
             let operand = Operand.attributeOr(reference, value(type))
             return .test(test(operand, type), .none)
         }
-        let core = Condition.test(test(.attribute(reference), type), .none)
+        // Whose it is: only where the subject is of the type that the reference is to.
+        let asksForSubject = scope.subjects == [0] && type == .reference(entity: 0) && random.chance(40)
+        let core = Condition.test(
+            asksForSubject
+                ? .compare(.attribute(reference), random.chance(70) ? .equal : .notEqual, .subject)
+                : test(.attribute(reference), type), .none)
         return isOptional ? .all([.test(.has(reference), .none), core]) : core
     }
 
