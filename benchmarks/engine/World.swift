@@ -255,6 +255,16 @@ final class World {
     /// Names of the rules that made the last decision.
     var decidingRules: [String] { scratch.rules.map { program.policies.rules[Int($0)].name } }
 
+    /// How many of the first questions the reference interpreter answers otherwise: none, or no time of them counts.
+    func differences(of count: Int) -> Int {
+        let reference = Interpreter(program.policies)
+        return questions.indices.prefix(count).filter { number in
+            let verdict = decide(number)
+            let expected = reference.decide(Situation(inputs, scratch, catalog: program.catalog))
+            return verdict.kind != expected.kind || verdict.demand != expected.demand
+        }.count
+    }
+
     /// What is timed.
     enum Part {
         /// From the views to the answer: groups and policies. The views' bytes have not been touched before.

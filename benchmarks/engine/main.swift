@@ -130,6 +130,7 @@ struct DecideCommand: ParsableCommand {
         EngineBench.tell("\(name)_with_lookup_median_ns", whole.median, "ns")
         EngineBench.tell("\(name)_allocations", Double(allocations), "allocations in 200,000 decisions")
         EngineBench.tell("\(name)_permitted", permitted, "share")
+        EngineBench.tell("\(name)_different", Double(world.differences(of: 200)), "of 200 questions")
         EngineBench.tell("\(name)_errors", Double(kinds[.error, default: 0]), "questions")
         EngineBench.tell("\(name)_image_bytes", Double(tenant.program.sizeInBytes), "bytes")
         EngineBench.tell("\(name)_check_s", tenant.checkSeconds, "s")
@@ -177,6 +178,9 @@ struct CompileCommand: ParsableCommand {
                 let (ticks, allocations) = world.measure(order, .decision)
                 let median = Distribution(ticks: ticks, clock).median
                 row(family.name, count, tenant, median, allocations)
+                guard world.differences(of: 20) == 0 else {
+                    throw BenchError("\(family.name) with \(count): the reference answers otherwise")
+                }
                 time.points.append((count, tenant.checkSeconds + tenant.compileSeconds))
                 size.points.append((count, Double(tenant.program.sizeInBytes)))
                 decision.points.append((count, median))
