@@ -14,6 +14,8 @@ TEST_PACKAGES := python3 python3-venv openssl nginx-light
 
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
+# What decides resolves and builds nothing of the HTTP stack (Package.swift).
+CORE := STILE_WITHOUT_GATEWAY=1
 
 # The C client is a library of its own.
 CLIENT := .build/libstile
@@ -58,8 +60,8 @@ $(SCHEMATHESIS)/ready: Tests/BlackBox/schemathesis.txt
 	touch $@
 
 build: prepare libstile ## Build stiled, stile and libstile in release
-	$(RELEASE) stiled
-	$(RELEASE) stile
+	$(CORE) $(RELEASE) stiled
+	$(CORE) $(RELEASE) stile
 
 libstile: $(CLIENT)/libstile.a $(CLIENT)/libstile.so ## Build the C client alone
 
@@ -99,11 +101,11 @@ peers:
 	@$(MAKE) --no-print-directory $(PEERS)/ready || echo "Cedar and regorus could not be installed" >&2
 
 bench-engine: prepare $(PEERS)/ready ## Time decisions in process, beside Cedar and regorus; writes benchmarks/results/engine.json
-	$(SWIFT) build -c release --product engine-bench
+	$(CORE) $(SWIFT) build -c release --product engine-bench
 	@python3 benchmarks/engine.py .build/release $(PEERS_PYTHON)
 
 bench-compile: prepare ## Compile growing and adversarial policies: table, plot, growth
-	$(SWIFT) build -c release --product engine-bench
+	$(CORE) $(SWIFT) build -c release --product engine-bench
 	@python3 benchmarks/engine.py .build/release --compile
 
 bench-table: ## Put the figures of the last run into README.md
