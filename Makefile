@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
-PACKAGES := liblmdb-dev libsystemd-dev libssl-dev pkg-config gcc libc6-dev
+PACKAGES := liblmdb-dev libsystemd-dev libssl-dev libzstd-dev pkg-config gcc libc6-dev
 
 # And those that the tests of the gateway need besides.
 TEST_PACKAGES := python3 python3-venv openssl nginx-light

@@ -43,6 +43,7 @@ let package = Package(
         // The platform, fenced.
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZstandard", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .target(name: "CLinux"),
 
@@ -68,11 +69,17 @@ let package = Package(
             dependencies: ["Memory", "CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
             swiftSettings: strict),
         .target(
+            name: "DecisionLog",
+            dependencies: [
+                "CLinux", "COpenSSL", "CZstandard", "Memory", "CBOR", "StrictJSON", "DecisionProtocol", "PolicyLanguage",
+                "DecisionEngine", "AttributeStore", "DecisionPath",
+            ],
+            swiftSettings: strict),
+        .target(
             name: "DecisionServer",
             dependencies: [
-                "CLinux", "ServiceManager", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionEngine",
-                "PolicyLanguage",
-                "AttributeStore",
+                "CLinux", "ServiceManager", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionLog",
+                "DecisionEngine", "PolicyLanguage", "AttributeStore",
             ],
             swiftSettings: strict),
         .target(name: "StileClient", dependencies: ["CLinux", "CBOR", "DecisionProtocol"], swiftSettings: strict),
@@ -139,7 +146,8 @@ let package = Package(
         .executableTarget(
             name: "stiled",
             dependencies: [
-                "DecisionServer", "AttributeStore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CLinux", "DecisionServer", "DecisionPath", "DecisionLog", "AttributeStore",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -154,8 +162,7 @@ let package = Package(
             name: "stile",
             dependencies: [
                 "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore",
-                "DecisionProtocol",
-                "DecisionPath", "StileClient", "CLinux",
+                "DecisionProtocol", "DecisionPath", "DecisionLog", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

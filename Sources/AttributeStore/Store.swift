@@ -148,11 +148,35 @@ package struct Store: Sendable {
             return nil
         }
         Doorbell(self)?.ringRegistry()
-        for name in ["data.mdb", "lock.mdb"] { _ = unsafe unlink("\(tenantPath(id))/\(name)") }
-        guard unsafe rmdir(tenantPath(id)) == 0 || errno == ENOENT else {
+        // A daemon that has not noticed yet may still put a decision into the tenant's log.
+        var isGone = false
+        for _ in 0..<20 where !isGone {
+            removeAll(tenantPath(id))
+            isGone = unsafe rmdir(tenantPath(id)) == 0 || errno == ENOENT
+            if !isGone { usleep(20_000) }
+        }
+        guard isGone else {
             throw StoreError(
                 .failed,
                 "tenant \"\(id)\" is unregistered, but \(tenantPath(id)) could not be removed: remove it by hand")
+        }
+    }
+
+    /// Removes what is in a directory: the environment's files and the decision log.
+    private func removeAll(_ path: String) {
+        guard let directory = unsafe opendir(path) else { return }
+        defer { unsafe closedir(directory) }
+        while let entry = unsafe readdir(directory) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            }
+            if name == "." || name == ".." { continue }
+            let inner = "\(path)/\(name)"
+            // A directory, and never what a link points to.
+            if unsafe unlink(inner) != 0, errno == EISDIR {
+                removeAll(inner)
+                _ = unsafe rmdir(inner)
+            }
         }
     }
 

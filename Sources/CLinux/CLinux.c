@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -173,6 +174,11 @@ int stile_pin(int processor) {
 int stile_set_nice(int nice) {
     if (getpriority(PRIO_PROCESS, 0) <= nice) return 0;
     return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+}
+
+int stile_is_in_memory(const char *path) {
+    struct statfs info;
+    return statfs(path, &info) == 0 && info.f_type == 0x01021994; /* TMPFS_MAGIC */
 }
 
 int stile_thread(void *(*body)(void *), void *argument) {

@@ -63,6 +63,7 @@ extension TenantDecider {
         let answer = decideOpen(head, frame, facts, &output)
         counted(answer.written)
         finish(start, number, &output)
+        record(head.question, frame, isWhole: true, output, from: start + ProtocolLimits.prefixBytes)
         return answer.kept
     }
 
@@ -89,6 +90,7 @@ extension TenantDecider {
             }
             counted(answer.written)
             finish(start, number, &output)
+            record(head.question, frame, isWhole: true, output, from: start + ProtocolLimits.prefixBytes)
             return (answer.kept, true)
         }
     }

@@ -48,6 +48,8 @@ package final class TenantDecider {
     /// Microseconds of the monotonic clock at which this wake-up began, and the answers given before it.
     private var beganAt: UInt64 = 0
     private var answersBefore: UInt64 = 0
+    /// Where decisions are recorded; nil records none.
+    package var recorder: DecisionRecorder?
     /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
     package private(set) var epoch: UInt64 = 0
     private var hadFailure = false
@@ -207,6 +209,7 @@ package final class TenantDecider {
         } else {
             _ = counted(conclude(question, inputs, compiled, facts, &output))
         }
+        record(question, frame, isWhole: true, output, from: start + ProtocolLimits.prefixBytes)
         AnswerWriter.end(&output, start)
         return true
     }
@@ -339,7 +342,10 @@ package final class TenantDecider {
     ) -> WrittenAnswer {
         var facts = facts
         if rate != 0 { facts.isOverBudget = !takePlace() }
-        return counted(decide(question, frame, facts, &output))
+        let start = output.bytes.count
+        let written = counted(decide(question, frame, facts, &output))
+        record(question, frame, isWhole: facts.kind != nil, output, from: start)
+        return written
     }
 
     /// Counts an answer that is given.
@@ -353,6 +359,20 @@ package final class TenantDecider {
             counters.count(cause: (written.cause ?? "unknown").description)
         }
         return written
+    }
+
+    /// Records an answer that is given, before it is sent: what a client has been told is in the ring.
+    /// - Parameters:
+    ///   - isWhole: the frame holds this question and no other.
+    ///   - start: where the answer's map begins in `output`.
+    @inline(__always)
+    func record(
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ output: borrowing CBORWriter,
+        from start: Int
+    ) {
+        guard let recorder else { return }
+        unsafe recorder.record(
+            question, frame, isWhole: isWhole, UnsafeRawBufferPointer(rebasing: output.bytes.borrowed[start...]))
     }
 
     /// What every answer of this wake-up tells, with an id of its own.

@@ -284,6 +284,10 @@ package struct StatusReport: Sendable, Hashable {
     package var reconsiderations: UInt64 = 0
     /// What was answered about the tenant on all threads; nil from a server that does not count.
     package var tally: DecisionTally?
+    /// What the decision log records: `every`, `sampled:100`, `off`; with what is wrong, when something is.
+    package var log = "off"
+    /// Decisions of this process that should have been logged and are lost, whatever the cause.
+    package var lost: UInt64 = 0
 
     package init(
         tenant: String, activeVersion: UInt64, storedVersion: UInt64, state: String, snapshot: UInt64, answers: UInt64,
@@ -304,8 +308,20 @@ package struct StatusReport: Sendable, Hashable {
             0: .unsigned(FrameKind.status.rawValue), 1: .unsigned(id), 5: .unsigned(activeVersion),
             6: .unsigned(snapshot), 12: .text(tenant), 16: .unsigned(storedVersion), 17: .text(state),
             18: .unsigned(answers), 19: .unsigned(errors), 24: .unsigned(openQuestions),
-            25: .unsigned(reconsiderations), 28: tally?.cbor,
+            25: .unsigned(reconsiderations), 26: .text(log), 27: .unsigned(lost), 28: tally?.cbor,
         ]).encoded
+    }
+
+    init(_ value: CBORValue) {
+        self.init(
+            tenant: value[12]?.text ?? "", activeVersion: value[5]?.uint ?? 0, storedVersion: value[16]?.uint ?? 0,
+            state: value[17]?.text ?? "", snapshot: value[6]?.uint ?? 0, answers: value[18]?.uint ?? 0,
+            errors: value[19]?.uint ?? 0)
+        openQuestions = value[24]?.uint ?? 0
+        reconsiderations = value[25]?.uint ?? 0
+        log = value[26]?.text ?? "off"
+        lost = value[27]?.uint ?? 0
+        tally = value[28].map { DecisionTally($0) }
     }
 }
 
@@ -374,14 +390,7 @@ package enum ServerFrame: Sendable {
             guard answers.count == items.count else { return nil }
             self = .batch(id: id, answers)
         case .status:
-            var report = StatusReport(
-                tenant: value[12]?.text ?? "", activeVersion: value[5]?.uint ?? 0,
-                storedVersion: value[16]?.uint ?? 0, state: value[17]?.text ?? "", snapshot: value[6]?.uint ?? 0,
-                answers: value[18]?.uint ?? 0, errors: value[19]?.uint ?? 0)
-            report.openQuestions = value[24]?.uint ?? 0
-            report.reconsiderations = value[25]?.uint ?? 0
-            report.tally = value[28].map { DecisionTally($0) }
-            self = .status(id: id, report)
+            self = .status(id: id, StatusReport(value))
         case .subscribe:
             guard let answer = Answer(value), let subscription = value[22]?.uint else { return nil }
             self = .subscribed(id: id, subscription: subscription, answer)

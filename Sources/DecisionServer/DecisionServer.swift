@@ -3,6 +3,7 @@
 
 import AttributeStore
 import CLinux
+import DecisionLog
 import DecisionPath
 import Glibc
 import ServiceManager
@@ -23,6 +24,7 @@ package final class DecisionServer {
     /// Counts of the store's bell when this thread looked last.
     private var seenRegistry: UInt32?
     private var seenLooks: UInt64 = 0
+    private var log: DecisionLog?
 
     package init(_ configuration: ServerConfiguration) {
         self.configuration = configuration
@@ -39,8 +41,9 @@ package final class DecisionServer {
         else { throw ServerError(.system, "starting: \(Self.reason)") }
         let storeBell = StoreBell(configuration.store, control: controlBell)
         try loadTenants(storeBell)
+        try startLog()
         let (listener, path) = try listen()
-        let state = ServerState(configuration, board: board, storeBell: storeBell, listener: listener)
+        let state = ServerState(configuration, board: board, log: log, storeBell: storeBell, listener: listener)
         let bells = try startReactors(state)
         guard Thread.start({ storeBell.run() }) else { throw ServerError(.system, "a thread could not be started") }
         let place = path ?? "the socket handed over"
@@ -94,6 +97,20 @@ package final class DecisionServer {
             throw ServerError(.socket, error.description)
         }
         return (descriptor, path)
+    }
+
+    /// The decision log and its thread.
+    private func startLog() throws(ServerError) {
+        guard let settings = configuration.log else { return }
+        do throws(LogError) {
+            let log = try DecisionLog(settings, board: board, software: "stiled \(Self.version)") { notice in
+                ServerLog.write(notice.isError ? .error : .notice, notice.text)
+            }
+            guard Thread.start({ log.run() }) else { throw LogError("a thread could not be started") }
+            self.log = log
+        } catch {
+            throw ServerError(.system, "the decision log: \(error)")
+        }
     }
 
     private func startReactors(_ state: ServerState) throws(ServerError) -> [Int32] {
@@ -161,6 +178,7 @@ package final class DecisionServer {
         Systemd.notify("RELOADING=1", "MONOTONIC_USEC=\(stile_monotonic_us())")
         ServerLog.write(.notice, "reloading")
         look()
+        log?.rotate()
         Systemd.notify("READY=1")
         tellStatus(force: true)
     }
@@ -192,6 +210,7 @@ package final class DecisionServer {
         for gone in known.subtracting(tenants.map(\.id)) {
             ServerLog.write(.notice, "tenant \(gone) is gone")
             board.forget(gone)
+            log?.forget(gone)
             watches[gone] = nil
         }
         tellStatus(force: false)
@@ -218,6 +237,9 @@ package final class DecisionServer {
         }
         let deadline = stile_now_ms() + configuration.drainTimeout + 1_000
         while state.runningReactors.load(ordering: .acquiring) > 0, stile_now_ms() < deadline { usleep(2_000) }
+        if let log, !log.stop(timeout: 10_000) {
+            ServerLog.write(.error, "the decision log is not written to its end: its disk takes no more")
+        }
         if let path { _ = unsafe unlink(path) }
         ServerLog.write(.notice, "stopped")
     }

@@ -6,6 +6,7 @@
 
 import CBOR
 import CLinux
+import DecisionLog
 import DecisionPath
 import DecisionProtocol
 import Glibc
@@ -23,10 +24,16 @@ final class ServerState: Sendable {
     let subscriptions = Atomic<Int>(0)
     let isStopping = Atomic<Bool>(false)
     let runningReactors = Atomic<Int>(0)
+    /// Nil where decisions are not logged.
+    let log: DecisionLog?
 
-    init(_ configuration: ServerConfiguration, board: PolicyBoard, storeBell: StoreBell, listener: Int32) {
+    init(
+        _ configuration: ServerConfiguration, board: PolicyBoard, log: DecisionLog?, storeBell: StoreBell,
+        listener: Int32
+    ) {
         self.configuration = configuration
         self.board = board
+        self.log = log
         self.storeBell = storeBell
         self.listener = listener
     }
@@ -44,6 +51,7 @@ final class Reactor {
     /// Connections by descriptor: the kernel gives the lowest numbers, so the list stays short and needs no hashing.
     private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
+    private let producer: LogProducer?
     /// Deciders that hold a snapshot in this wake-up.
     private var held: [TenantDecider] = []
     private var events = [stile_event](repeating: stile_event(), count: 256)
@@ -63,6 +71,11 @@ final class Reactor {
         self.state = state
         self.ear = ear
         subscriptions = Subscriptions(state, ear)
+        do throws(LogError) {
+            producer = try state.log?.attach()
+        } catch {
+            throw ServerError(.system, "\(error)")
+        }
         epoll = stile_epoll_create()
         timer = stile_timer()
         guard epoll >= 0, timer >= 0,
@@ -302,7 +315,11 @@ final class Reactor {
         switch kind {
         case .question: decider.answer(head, frame, &connection.output)
         case .batch: try decider.answerBatch(head, frame, &connection.output)
-        case .status: connection.send(subscriptions.status(decider).frame(id: head.id))
+        case .status:
+            var status = subscriptions.status(decider)
+            status.log = state.log?.state ?? "off"
+            status.lost = state.log?.lost ?? 0
+            connection.send(status.frame(id: head.id))
         case .subscribe:
             if let refusal = subscriptions.subscribe(head, frame, connection, decider) {
                 connection.send(refusal.frame(id: head.id))
@@ -354,6 +371,7 @@ final class Reactor {
             _ = try state.board.load(tenant)
             if let decider = deciders[tenant] { return decider }
             let decider = try TenantDecider(tenant, board: state.board)
+            decider.recorder = producer?.recorder(for: tenant)
             deciders[tenant] = decider
             return decider
         } catch {

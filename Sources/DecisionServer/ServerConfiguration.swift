@@ -1,6 +1,7 @@
 // What a server is told at its start, and why it could not start.
 
 package import AttributeStore
+package import DecisionLog
 
 /// The settings of `stiled`.
 package struct ServerConfiguration: Sendable {
@@ -29,6 +30,9 @@ package struct ServerConfiguration: Sendable {
     /// Nice value of the reactors. Below zero a question in the socket takes the processor from the client that wrote
     /// it; at zero the client sleeps first, and the kernel wakes it once for nothing (ARCHITECTURE.md, "Priority").
     package var nice: Int32 = -5
+
+    /// The decision log; nil keeps none.
+    package var log: LogSettings? = LogSettings()
 
     package init(store: Store, socketPath: String) {
         self.store = store

@@ -23,7 +23,7 @@ struct Stile: ParsableCommand {
             CheckCommand.self, FormatCommand.self, TestCommand.self, AskCommand.self, WhyCommand.self,
             ExplainCommand.self,
             DevCommand.self, TenantCommand.self, LoadCommand.self, PolicyCommand.self, VerifyCommand.self,
-            StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
+            LogCommand.self, StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
         ])
 }
 

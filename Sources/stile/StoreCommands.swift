@@ -464,8 +464,8 @@ struct StatusCommand: ParsableCommand {
                         "stored_version": .integer(status.storedVersion), "state": .string(status.state),
                         "snapshot": .integer(status.snapshot), "answers": .integer(status.answers),
                         "errors": .integer(status.errors), "open_questions": .integer(status.openQuestions),
-                        "reconsiderations": .integer(status.reconsiderations),
-                        "software": .string(connection.welcome.software),
+                        "reconsiderations": .integer(status.reconsiderations), "log": .string(status.log),
+                        "lost": .integer(status.lost), "software": .string(connection.welcome.software),
                     ]).compact)
             } else {
                 print(
@@ -473,6 +473,7 @@ struct StatusCommand: ParsableCommand {
                 )
                 print("snapshot \(status.snapshot), \(status.answers) answers on this thread, \(status.errors) errors")
                 print("\(status.openQuestions) open questions, decided \(status.reconsiderations) times again")
+                print("decision log: \(status.log); \(status.lost) decisions lost")
             }
         } catch {
             throw Terminal.failure(error.description, Exit.unavailable)

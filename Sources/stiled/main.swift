@@ -2,6 +2,9 @@
 
 import ArgumentParser
 import AttributeStore
+import CLinux
+import DecisionLog
+import DecisionPath
 import DecisionServer
 import Glibc
 
@@ -12,9 +15,13 @@ struct Stiled: ParsableCommand {
         abstract: "Answers \"may this person do this, now?\" on a Unix socket.",
         discussion: """
             Reads the store that `stile` writes, compiles each tenant's policies in memory and answers questions in
-            CBOR frames (grammar/decision.cddl). It opens no network socket and writes nothing to the store.
+            CBOR frames (grammar/decision.cddl). It opens no network socket and changes nothing in the store.
 
-            SIGHUP looks for new policies at once; SIGTERM answers what has arrived and stops.
+            Every decision is written to its tenant's log, tenants/ID/log in the store: `stile log` reads it, `stile why`
+            explains it again. --log, --log-sync and the options after them say what, how durable and for how long.
+
+            SIGHUP looks for new policies at once and begins new segments of the log; SIGTERM answers what has arrived,
+            writes the log to its end and stops.
 
             Exit codes: 0 stopped in good order, 64 wrong arguments, 66 the store cannot be opened,
             71 the system refused something, 73 the socket cannot be made.
@@ -56,6 +63,8 @@ struct Stiled: ParsableCommand {
     @Option(help: "Nice value of the reactors, from -20 to 19; the system may refuse less than 0.")
     var nice: Int32 = -5
 
+    @OptionGroup(title: "Decision log") var log: LogOptions
+
     func validate() throws {
         guard (-20...19).contains(nice) else { throw ValidationError("--nice must be from -20 to 19") }
         guard UInt32(socketMode, radix: 8) != nil else {
@@ -85,6 +94,7 @@ struct Stiled: ParsableCommand {
         settings.spin = spin
         settings.pin = pin
         settings.nice = nice
+        settings.log = log.settings(socket: path)
         do throws(ServerError) {
             try DecisionServer(settings).run()
         } catch {
@@ -97,9 +107,120 @@ struct Stiled: ParsableCommand {
         }
     }
 
-    private func environment(_ name: String) -> String? {
-        guard let value = unsafe getenv(name) else { return nil }
-        return unsafe String(cString: value)
+}
+
+/// A variable of the environment.
+private func environment(_ name: String) -> String? {
+    guard let value = unsafe getenv(name) else { return nil }
+    return unsafe String(cString: value)
+}
+
+/// What is logged, where, and for how long.
+struct LogOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Decisions to log: every, sampled:N or off.",
+            discussion:
+                "With every, an answer waits for a place in the ring. With sampled, one that finds none is lost "
+                + "and counted (`stile status`)."))
+    var log = "every"
+
+    @Option(
+        name: .customLong("log-dir"),
+        help: ArgumentHelp(
+            "A directory for all logs, one folder for each tenant.", discussion: "Default: in each tenant's store."))
+    var directory: String?
+
+    @Option(
+        name: .customLong("log-sync"),
+        help: ArgumentHelp(
+            "When the log is made durable: batch, none, or a time such as 1s.",
+            discussion:
+                "A crash of the machine loses what was not durable; batch syncs every 10 ms while decisions come."))
+    var sync = "1s"
+
+    @Option(
+        name: .customLong("log-ring-dir"),
+        help: ArgumentHelp(
+            "A directory in memory (tmpfs) for the rings, so that a killed process loses nothing.",
+            discussion:
+                "Default: $RUNTIME_DIRECTORY or the socket's folder, where that is in memory; else the rings are "
+                + "the process's own. `none` keeps them there."))
+    var ringDirectory: String?
+
+    @Option(name: .customLong("log-ring"), help: "KiB of each reactor's ring.")
+    var ring = 4_096
+
+    @Option(name: .customLong("log-segment"), help: "MiB at which a segment is closed and compressed.")
+    var segment = 64
+
+    @Option(name: .customLong("log-segment-age"), help: "Time after which a segment is closed, such as 24h.")
+    var segmentAge = "24h"
+
+    @Option(name: .customLong("log-keep"), help: "Time for which closed segments are kept, such as 90d.")
+    var keep = "90d"
+
+    @Option(name: .customLong("log-keep-mib"), help: "MiB of a tenant's log at which its oldest segments are removed.")
+    var keepMiB = 10_240
+
+    @Option(name: .customLong("log-compress"), help: "Compression of closed segments: zstd or off.")
+    var compress = "zstd"
+
+    @Option(
+        name: .customLong("log-use"),
+        help: ArgumentHelp(
+            "A `use` of the catalog whose attributes are logged with their values; repeat for several.",
+            discussion:
+                "The values of attributes declared for another use are masked. Attributes without a use are logged."))
+    var uses = ["authorization"]
+
+    func validate() throws {
+        guard log == "off" || RecordingMode(text: log) != nil else {
+            throw ValidationError("--log \(log): write every, sampled:N with N from 1, or off")
+        }
+        guard LogSettings.Sync(sync) != nil else {
+            throw ValidationError("--log-sync \(sync): write batch, none, or a time such as 1s or 200ms")
+        }
+        let rings = LogSettings.ringBytesRange
+        guard rings.contains(ring << 10) else {
+            throw ValidationError("--log-ring must be from \(rings.lowerBound >> 10) to \(rings.upperBound >> 10) KiB")
+        }
+        guard (1...1_024).contains(segment) else { throw ValidationError("--log-segment must be from 1 to 1024 MiB") }
+        for (name, text) in [("segment-age", segmentAge), ("keep", keep)]
+        where (LogDuration.parse(text) ?? 0) < 1_000 {
+            throw ValidationError("--log-\(name) \(text): write a time from 1s, such as 12h or 30d")
+        }
+        guard keepMiB > 0 else { throw ValidationError("--log-keep-mib must be at least 1") }
+        guard compress == "zstd" || compress == "off" else {
+            throw ValidationError("--log-compress \(compress): write zstd or off")
+        }
+    }
+
+    /// The settings; nil for no log.
+    /// - Parameter socket: path of the decision socket.
+    func settings(socket: String) -> LogSettings? {
+        guard let mode = RecordingMode(text: log), let sync = LogSettings.Sync(sync) else { return nil }
+        var settings = LogSettings()
+        settings.mode = mode
+        settings.directory = directory
+        settings.sync = sync
+        settings.ringDirectory = ringPlace(socket)
+        settings.ringBytes = ring << 10
+        settings.segmentBytes = segment << 20
+        settings.segmentAge = LogDuration.parse(segmentAge) ?? settings.segmentAge
+        settings.keepAge = LogDuration.parse(keep) ?? settings.keepAge
+        settings.keepBytes = keepMiB << 20
+        settings.compresses = compress == "zstd"
+        settings.keptUses = Set(uses)
+        return settings
+    }
+
+    private func ringPlace(_ socket: String) -> String? {
+        if let ringDirectory { return ringDirectory == "none" ? nil : ringDirectory }
+        let folder = socket.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        return [environment("RUNTIME_DIRECTORY") ?? "", folder].first { path in
+            unsafe !path.isEmpty && stile_is_in_memory(path) != 0 && access(path, W_OK) == 0
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #ifndef STILE_CLINUX_H
 #define STILE_CLINUX_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -67,6 +68,10 @@ uint64_t stile_monotonic_us(void);
 int stile_pin(int processor);
 /* Makes the calling thread at least as urgent as this nice value; nonzero when the system refuses. */
 int stile_set_nice(int nice);
+/* True when the file is on a file system in memory (tmpfs), so that a store into its mapping never waits for a disk. */
+int stile_is_in_memory(const char *path);
+/* CRC-32C (RFC 3720, appendix B.4) of more bytes after those that gave `crc`; 0 begins. By instruction where there is one. */
+uint32_t stile_crc32c(uint32_t crc, const void *bytes, size_t count);
 /* Starts a detached thread. */
 int stile_thread(void *(*body)(void *), void *argument);
 

@@ -1,0 +1,2 @@
+/* The face of Zstandard (libzstd-dev) for Swift. */
+#include <zstd.h>
