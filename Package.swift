@@ -71,7 +71,7 @@ let package = Package(
         .target(
             name: "DecisionLog",
             dependencies: [
-                "CLinux", "COpenSSL", "CZstandard", "Memory", "CBOR", "StrictJSON", "DecisionProtocol", "PolicyLanguage",
+                "CLinux", "CZstandard", "Cryptography", "Memory", "CBOR", "StrictJSON", "DecisionProtocol", "PolicyLanguage",
                 "DecisionEngine", "AttributeStore", "DecisionPath",
             ],
             swiftSettings: strict),
@@ -202,6 +202,11 @@ let package = Package(
             dependencies: ["GatewayCore", "StrictJSON", .product(name: "HTTPTypes", package: "swift-http-types")],
             swiftSettings: strict),
         .testTarget(name: "AdministrationTests", dependencies: ["Administration", "StrictJSON"], swiftSettings: strict),
+        .testTarget(
+            name: "DecisionLogTests",
+            dependencies: [
+                "DecisionLog", "DecisionPath", "DecisionProtocol", "AttributeStore", "Memory", "CBOR", "StrictJSON",
+            ], swiftSettings: strict),
         .testTarget(
             name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],
             swiftSettings: strict),

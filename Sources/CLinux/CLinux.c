@@ -176,6 +176,10 @@ int stile_set_nice(int nice) {
     return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
 }
 
+int stile_begin_writing(int file, int64_t offset, int64_t count) {
+    return sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
 int stile_is_in_memory(const char *path) {
     struct statfs info;
     return statfs(path, &info) == 0 && info.f_type == 0x01021994; /* TMPFS_MAGIC */

@@ -1,7 +1,7 @@
 // The few functions of libcrypto that Stile needs, behind values: one code for every process that hashes.
 //
-// INVARIANT of this unsafe file: every pointer handed to libcrypto is that of an array whose length goes with it, and
-// lives for the call alone.
+// INVARIANT of this unsafe file: every pointer handed to libcrypto is that of an array or a borrowed buffer whose length
+// goes with it, and lives for the call alone.
 
 import COpenSSL
 
@@ -20,16 +20,25 @@ package enum Cryptography {
 
     /// SHA-256 (FIPS 180-4).
     package static func sha256(_ message: [UInt8]) throws(CryptographyError) -> [UInt8] {
-        var hash = [UInt8](repeating: 0, count: hashBytes)
-        let isDone = unsafe message.withUnsafeBytes { message in
-            unsafe hash.withUnsafeMutableBytes { hash in
-                unsafe EVP_Digest(
-                    message.baseAddress, message.count, hash.baseAddress?.assumingMemoryBound(to: UInt8.self), nil,
-                    EVP_sha256(), nil)
-            }
-        }
-        guard isDone == 1 else { throw CryptographyError(operation: "hashing") }
+        let hash = unsafe message.withUnsafeBytes { unsafe digest($0) }
+        guard let hash else { throw CryptographyError(operation: "hashing") }
         return hash
+    }
+
+    /// SHA-256 (FIPS 180-4) of bytes that lie elsewhere, without a copy of them.
+    package static func sha256(_ message: UnsafeRawBufferPointer) throws(CryptographyError) -> [UInt8] {
+        guard let hash = unsafe digest(message) else { throw CryptographyError(operation: "hashing") }
+        return hash
+    }
+
+    private static func digest(_ message: UnsafeRawBufferPointer) -> [UInt8]? {
+        var hash = [UInt8](repeating: 0, count: hashBytes)
+        let isDone = unsafe hash.withUnsafeMutableBytes { hash in
+            unsafe EVP_Digest(
+                message.baseAddress, message.count, hash.baseAddress?.assumingMemoryBound(to: UInt8.self), nil,
+                EVP_sha256(), nil)
+        }
+        return isDone == 1 ? hash : nil
     }
 
     /// HMAC-SHA-256 (RFC 2104).

@@ -41,6 +41,11 @@ final class Lane {
     private var unsealed: [UInt8] = []
     private var unsealedDecisions: UInt64 = 0
     private var scratch = CBORWriter()
+    /// How far the kernel was asked to write out.
+    private var begun = 0
+    /// Bytes after which the kernel is asked to begin writing out: a sync that has all of a second's bytes before it
+    /// keeps the log's thread from the rings for longer than they last.
+    private static let earlyWriteBytes = 512 << 10
 
     private init(
         _ directory: LaneDirectory, lock: consuming LogFile, head: consuming LogFile, mark: LaneMark, durable: LaneMark
@@ -185,6 +190,11 @@ final class Lane {
         unsealedDecisions = 0
         drop()
         try writeHead()
+        begun = min(begun, mark.offset)
+        if mark.offset - begun >= Self.earlyWriteBytes {
+            file?.beginWriting(mark.offset - begun, at: begun)
+            begun = mark.offset
+        }
     }
 
     private func appendSeal(_ hash: [UInt8]) {

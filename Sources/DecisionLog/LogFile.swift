@@ -3,6 +3,7 @@
 // INVARIANT of this unsafe file: every pointer given to a call lies in an array or buffer that is borrowed for the call
 // alone, with that buffer's length.
 
+import CLinux
 import Glibc
 
 /// A failed operation of the log.
@@ -121,6 +122,11 @@ struct LogFile: ~Copyable {
         }
         if code != 0 { throw LogError("reading \(path)", code: code) }
         return bytes
+    }
+
+    /// Lets the kernel begin to write a part out, so that a later `sync` finds little to do.
+    func beginWriting(_ count: Int, at offset: Int) {
+        _ = stile_begin_writing(descriptor, Int64(offset), Int64(count))
     }
 
     /// Cuts the file.

@@ -258,8 +258,8 @@ private struct LaneVerifier {
         _ range: Range<Int>, _ bytes: [UInt8], _ isLast: Bool, _ head: LaneHead?, _ header: SegmentHeader
     ) -> Bool {
         guard isLast, range.upperBound == bytes.count else { return false }
-        guard let head, head.written.segment == header.number else { return true }
-        return range.lowerBound >= head.written.offset
+        guard let head, head.durable.segment >= header.number else { return true }
+        return head.durable.segment == header.number && range.lowerBound >= head.durable.offset
     }
 
     private mutating func check(_ record: LogRecord, _ bytes: [UInt8], _ place: String, _ isRunWhole: Bool) {

@@ -6,7 +6,7 @@ import Memory
 package import PolicyLanguage
 
 /// A catalog's word on what may be written.
-package struct MaskingPlan: Sendable {
+package final class MaskingPlan: Sendable {
     /// What becomes of a property.
     package enum Fate: Sendable, Hashable {
         case kept
@@ -35,10 +35,10 @@ package struct MaskingPlan: Sendable {
     let unknown = Part(table: nil, fates: [])
 
     /// A plan that knows nothing: no property is written. For decisions that no policy made.
-    package init() { self.init(entities: [], actions: [], context: [], keptUses: []) }
+    package convenience init() { self.init(entities: [], actions: [], context: [], keptUses: []) }
 
     /// - Parameter keptUses: the uses whose values are written. An attribute without a use has that of deciding.
-    package init(_ catalog: Catalog, keptUses: Set<String>) {
+    package convenience init(_ catalog: Catalog, keptUses: Set<String>) {
         self.init(
             entities: catalog.entities.map { ($0.name, $0.attributes) },
             actions: catalog.actions.map { ($0.name, $0.attributes) }, context: catalog.context, keptUses: keptUses)

@@ -297,7 +297,7 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     /// `release`, so that a crash before then loses none.
     public mutating func forEach(_ body: (UnsafeRawBufferPointer) -> Bool) {
         let head = unsafe RingWord(base + 64).acquired
-        guard head &- position <= UInt64(capacity) else { return giveUp(head) }
+        guard head &- position <= UInt64(capacity), (head | position) & 7 == 0 else { return giveUp(head) }
         while position != head {
             let offset = Int(truncatingIfNeeded: position) & (capacity - 1)
             let place = unsafe UnsafeRawPointer(base + ByteRing.dataOffset + offset)

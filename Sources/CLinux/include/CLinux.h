@@ -70,6 +70,8 @@ int stile_pin(int processor);
 int stile_set_nice(int nice);
 /* True when the file is on a file system in memory (tmpfs), so that a store into its mapping never waits for a disk. */
 int stile_is_in_memory(const char *path);
+/* sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the kernel begins to write out, and nothing is waited for. */
+int stile_begin_writing(int file, int64_t offset, int64_t count);
 /* CRC-32C (RFC 3720, appendix B.4) of more bytes after those that gave `crc`; 0 begins. By instruction where there is one. */
 uint32_t stile_crc32c(uint32_t crc, const void *bytes, size_t count);
 /* Starts a detached thread. */
