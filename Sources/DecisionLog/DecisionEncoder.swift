@@ -6,7 +6,8 @@
 //     ? 2: [+ tstr],                     masked: attributes that were given and are left out, as "resource.total"
 //     ? 3: uint,                         properties left out that the catalog does not declare for questions
 //     ? 4: "masking_failed" / "too_long",  why the question is missing, or its properties
-//     ? 5: uint }                        one of so many decisions is written
+//     ? 5: uint,                         one of so many decisions is written
+//     ? 6: uint }                        the answer's frame, when it is no question's: 4 opens a question, 6 is a push
 //
 // INVARIANT of this unsafe file: readers and slices are those of the record, used within `encode`; what `encode` lends is
 // void with its next call.
@@ -24,6 +25,8 @@ struct DecisionEncoder: ~Copyable {
     private var keptPairs: [Range<Int>] = []
     private var masked: [String] = []
     private var undeclared = 0
+    /// The kind of the answer's frame, where it is to be told.
+    private var kind: UInt64?
     private let sampledRate: UInt64?
 
     /// - Parameter sampledRate: written beside each decision when only one of so many is written.
@@ -39,6 +42,7 @@ struct DecisionEncoder: ~Copyable {
     /// - Returns: nil when the answer cannot be read: nothing can be said of this decision.
     mutating func begin(_ record: RingRecord) -> Facts? {
         answerPairs.removeAll(keepingCapacity: true)
+        kind = nil
         var facts = Facts()
         do throws(CBORError) {
             var reader = record.answer
@@ -47,12 +51,15 @@ struct DecisionEncoder: ~Copyable {
                 let key = try reader.unsigned()
                 let start = reader.offset
                 switch key {
+                case 0:
+                    let number = try reader.unsigned()
+                    kind = number == FrameKind.question.rawValue ? nil : number
                 case 4: facts.decisionID = try reader.byteString()
                 case 5: facts.policyVersion = try reader.unsigned()
                 default: try reader.skip()
                 }
-                // The frame's kind and the request's id are the connection's; candidates can be had again.
-                if key > 1, key != 13 { answerPairs.append((key, start..<reader.offset)) }
+                // The numbers of requests and subscriptions are the connection's; candidates can be had again.
+                if key > 1, key < 13 { answerPairs.append((key, start..<reader.offset)) }
             }
         } catch {
             return nil
@@ -96,6 +103,7 @@ struct DecisionEncoder: ~Copyable {
         if undeclared > 0 { count += 1 }
         if reason != nil { count += 1 }
         if sampledRate != nil { count += 1 }
+        if kind != nil { count += 1 }
         output.map(count)
         output.unsigned(0)
         try writeAnswer(record, redacted: redacted != nil)
@@ -119,6 +127,10 @@ struct DecisionEncoder: ~Copyable {
         if let sampledRate {
             output.unsigned(5)
             output.unsigned(sampledRate)
+        }
+        if let kind {
+            output.unsigned(6)
+            output.unsigned(kind)
         }
     }
 

@@ -3,12 +3,12 @@
 // INVARIANT of this unsafe file: pointers are those of the borrowed buffers, with their lengths, for the call alone.
 
 import CLinux
-import COpenSSL
+import Cryptography
 
 /// Sums over bytes.
 enum Digests {
     /// Bytes of a link of the chain.
-    static let hashBytes = 32
+    static let hashBytes = Cryptography.hashBytes
 
     /// CRC-32C (RFC 3720, B.4) of two pieces, one after the other.
     static func crc32c(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> UInt32 {
@@ -19,13 +19,6 @@ enum Digests {
     /// SHA-256 (FIPS 180-4).
     /// - Returns: nil when libcrypto fails for lack of memory.
     static func sha256(_ bytes: UnsafeRawBufferPointer) -> [UInt8]? {
-        var hash = [UInt8](repeating: 0, count: hashBytes)
-        let isDone = unsafe hash.withUnsafeMutableBytes { hash in
-            unsafe EVP_Digest(
-                bytes.baseAddress, bytes.count, hash.baseAddress?.assumingMemoryBound(to: UInt8.self), nil,
-                EVP_sha256(),
-                nil)
-        }
-        return isDone == 1 ? hash : nil
+        try? unsafe Cryptography.sha256(bytes)
     }
 }

@@ -22,6 +22,8 @@ package struct LoggedDecision: Sendable, Hashable {
     package var withheld: String?
     /// One of so many decisions is written; nil when all are.
     package var sampledRate: UInt64?
+    /// `subscribe` for the first answer to a question that is held open, `push` for a later one; nil for the usual.
+    package var occasion: String?
 
     /// Reads a record's payload; nil when it is none that this version knows.
     package init?(payload: [UInt8]) {
@@ -34,6 +36,7 @@ package struct LoggedDecision: Sendable, Hashable {
         undeclared = value[3]?.uint ?? 0
         withheld = value[4]?.text
         sampledRate = value[5]?.uint
+        occasion = value[6]?.uint.flatMap { FrameKind(rawValue: $0) }.map { "\($0)" }
     }
 
     /// The instant of the decision, ms since the epoch.
@@ -78,6 +81,7 @@ extension LoggedDecision {
         members.append(JSONMember("snapshot", .integer(answer.snapshot)))
         if !masked.isEmpty { members.append(JSONMember("masked", .array(masked.map { .string($0) }))) }
         if undeclared > 0 { members.append(JSONMember("undeclared", .integer(undeclared))) }
+        if let occasion { members.append(JSONMember("occasion", .string(occasion))) }
         if let withheld { members.append(JSONMember("withheld", .string(withheld))) }
         if let sampledRate { members.append(JSONMember("sampled", .integer(sampledRate))) }
         members.append(

@@ -359,6 +359,7 @@ enum LoggedDecisionText {
         var text = "\(Instant.format(decision.time))  \(outcome)  \(question(decision))"
         if answer.kind == .notPermitted { text += "  no permit matches" }
         if let cause = answer.cause { text += "  \(cause.code)\(cause.attribute.map { " \($0)" } ?? "")" }
+        if let occasion = decision.occasion { text += "  (\(occasion))" }
         if !answer.rules.isEmpty { text += "  by \(answer.rules.map(\.name).joined(separator: ", "))" }
         return text + Terminal.paint("  v\(answer.policyVersion)  \(answer.decisionIDText)", "2")
     }
