@@ -145,6 +145,7 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
 	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
+	KILLS=100 bash Tests/BlackBox/log.sh .build/release
 	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
 
@@ -155,6 +156,7 @@ test: prepare-tests peers ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
+	KILLS=2 bash Tests/BlackBox/log.sh .build/debug
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
 	bash Tests/Cedar/run.sh .build/debug $(PEERS_PYTHON)
