@@ -12,8 +12,8 @@ struct LogCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "log", abstract: "Show, follow and verify the log of decisions.",
         discussion: """
-            stiled writes every decision to its tenant's log. `stile why DECISION-ID` explains one of them again, against
-            the policies and attributes as they were.
+            stiled writes every decision to its tenant's log: who wanted what, the outcome, its rules, the version of the
+            policies, the snapshot and the instant.
             """,
         subcommands: [Show.self, Follow.self, Verify.self, Repair.self], defaultSubcommand: Show.self)
 

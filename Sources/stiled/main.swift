@@ -17,8 +17,8 @@ struct Stiled: ParsableCommand {
             Reads the store that `stile` writes, compiles each tenant's policies in memory and answers questions in
             CBOR frames (grammar/decision.cddl). It opens no network socket and changes nothing in the store.
 
-            Every decision is written to its tenant's log, tenants/ID/log in the store: `stile log` reads it, `stile why`
-            explains it again. --log, --log-sync and the options after them say what, how durable and for how long.
+            Every decision is written to its tenant's log, tenants/ID/log in the store, which `stile log` reads. --log,
+            --log-sync and the options after them say what, how durable and for how long.
 
             SIGHUP looks for new policies at once and begins new segments of the log; SIGTERM answers what has arrived,
             writes the log to its end and stops.
