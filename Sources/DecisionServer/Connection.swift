@@ -26,6 +26,8 @@ final class Connection {
     /// Answers not yet taken by the kernel start at `sent`.
     var output = CBORWriter()
     private var sent = 0
+    /// Its questions wait because it has left too many answers unread.
+    var isHeldUp = false
     /// No more frames are read; it is closed when its output is gone.
     var isClosing = false
     /// What epoll is asked for now.

@@ -237,7 +237,15 @@ final class Reactor {
 
     /// One write for all answers of a connection; then what epoll is to tell of it.
     private func settle(_ connection: Connection) {
-        guard connection.flush(), !(connection.isClosing && connection.unsent == 0) else { return drop(connection) }
+        var isThere = connection.flush()
+        // The kernel has taken what held questions up: no event would tell of those that are left in the buffer.
+        while isThere, connection.isHeldUp, !connection.isClosing,
+            connection.unsent < state.configuration.maxUnsentBytes
+        {
+            serve(connection, connection.now)
+            isThere = connection.flush()
+        }
+        guard isThere, !(connection.isClosing && connection.unsent == 0) else { return drop(connection) }
         if connection.unsent == 0 { subscriptions.resume(connection) }
         var interest: UInt32 = 0
         if connection.unsent > 0 { interest |= stile_writable }
@@ -275,6 +283,7 @@ final class Reactor {
     // MARK: Frames
 
     private func serve(_ connection: Connection, _ now: Int64) {
+        connection.isHeldUp = false
         do throws(ProtocolError) {
             var failure: ProtocolError?
             try connection.forEachFrame { frame in
@@ -284,7 +293,8 @@ final class Reactor {
                     failure = error
                     return false
                 }
-                return connection.unsent < state.configuration.maxUnsentBytes
+                connection.isHeldUp = connection.unsent >= state.configuration.maxUnsentBytes
+                return !connection.isHeldUp
             }
             if let failure { throw failure }
         } catch {

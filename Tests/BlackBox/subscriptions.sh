@@ -120,7 +120,14 @@ stile policy rollback 1 --store "$store" --tenant acme --socket "$socket" >/dev/
 ok "a client that has not read gets each question's newest answer, and costs no memory meanwhile"
 stop "$server"
 
-# 5. Limits.
+# 5. A client that asks more at once than it may leave unread, and reads then: long answers to short questions.
+cc -O1 -Wall -o "$work/greedy" "$here/Tests/BlackBox/greedy.c"
+serve "$store" "$socket" "$work/log" --max-unsent 16
+"$work/greedy" "$socket" "$work/many.ask" || fail "answers stay away"
+stop "$process"
+ok "a client that leaves more unread than it may gets every answer when it reads"
+
+# 6. Limits.
 serve "$store" "$socket" "$work/log" --max-subscriptions 70
 with few edges 70 0 || fail "limits"
 stop "$process"
