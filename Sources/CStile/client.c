@@ -89,6 +89,8 @@ struct stile_client {
     stile_failure down_failure;
     char down_code[64], down_message[160];
     unsigned fork_count;
+    struct sti_watches *watches;
+    struct sti_kept *kept; /* NULL when no decisions are kept */
     struct lane lanes[];
 };
 
@@ -98,7 +100,8 @@ static atomic_uint fork_count;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static void count_fork(void) { atomic_fetch_add(&fork_count, 1); }
 static void watch_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
-static bool is_forked(const stile_client *client) { return client->fork_count != atomic_load(&fork_count); }
+unsigned sti_forks(void) { return atomic_load(&fork_count); }
+static bool is_forked(const stile_client *client) { return client->fork_count != sti_forks(); }
 
 /* ---- Time ---- */
 
@@ -140,7 +143,13 @@ stile_client *stile_client_open(const stile_options *options) {
         pthread_mutex_init(&client->lanes[index].lock, NULL);
         client->lanes[index].last = &client->lanes[index].first;
     }
-    if (client->path && client->tenant) return client;
+    if (client->path && client->tenant)
+        client->watches = sti_watches_open(
+            client->path, client->tenant, options->grace_ms ? options->grace_ms : 1000,
+            options->heartbeat_ms ? options->heartbeat_ms : 1000);
+    if (client->watches && options->kept_decisions > 0)
+        client->kept = sti_kept_open(client->watches, options->kept_decisions);
+    if (client->watches && (client->kept || options->kept_decisions == 0)) return client;
     stile_client_close(client);
     return NULL;
 }
@@ -166,6 +175,7 @@ void stile_client_stop(stile_client *client) {
     pthread_mutex_lock(&client->lock);
     while (client->inside > 0) pthread_cond_wait(&client->changed, &client->lock);
     pthread_mutex_unlock(&client->lock);
+    if (client->watches) sti_watches_stop(client->watches);
 }
 
 void stile_client_close(stile_client *client) {
@@ -178,6 +188,8 @@ void stile_client_close(stile_client *client) {
         if (has_locks) pthread_mutex_destroy(&client->lanes[index].lock);
     }
     if (has_locks) {
+        if (client->kept) sti_kept_close(client->kept);
+        if (client->watches) sti_watches_free(client->watches);
         pthread_mutex_destroy(&client->lock);
         pthread_cond_destroy(&client->changed);
     }
@@ -470,12 +482,7 @@ static void append(struct lane *lane, struct request *request) {
         case STI_BATCH:
             sti_batch_frame(output, request->id, call->defaults, call->items, call->item_count, call->semantic);
             break;
-        default: {
-            size_t start = sti_frame_begin(output);
-            sti_append(output, "\xa2\x00\x03\x01", 4);
-            sti_head(output, 0, request->id);
-            sti_frame_end(output, start);
-        }
+        default: sti_status_frame(output, request->id);
     }
     request->next = NULL;
     request->state = SENT;
@@ -612,7 +619,9 @@ bool stile_ask_within(stile_client *client, stile_question *question, unsigned t
     struct request request;
     struct call call = {.requests = &request, .count = 1, .wants_answers = answer != NULL};
     prepare(&request, &call, question);
-    if (request.state != DONE) run(client, &call, timeout_ms);
+    bool is_kept = request.state != DONE && client && client->kept && !is_forked(client)
+        && sti_kept_find(client->kept, question, &request.permits, answer ? &request.answer : NULL);
+    if (request.state != DONE && !is_kept) run(client, &call, timeout_ms);
     if (answer) *answer = request.answer;
     return request.permits;
 }
@@ -689,4 +698,9 @@ stile_failure stile_client_status(stile_client *client, unsigned timeout_ms, sti
     if (status) run(client, &call, timeout_ms);
     else finish(&request, STILE_FAILURE_INVALID, NULL, NULL);
     return request.failure;
+}
+
+stile_watch *stile_watch_begin(stile_client *client, stile_question *question, stile_watcher *watcher, void *context) {
+    if (!client || is_forked(client) || !sti_question_encode(question)) return NULL;
+    return sti_watch_begin(client->watches, question, watcher, context);
 }

@@ -20,6 +20,12 @@ int64_t sti_now(void) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+uint64_t sti_wall_ms(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return time.tv_sec < 0 ? 0 : (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
 int sti_until(int64_t deadline) {
     int64_t left = deadline - sti_now();
     if (left <= 0) return 0;

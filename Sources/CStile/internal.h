@@ -102,6 +102,8 @@ struct stile_question {
 
 /* Makes `encoded`; false when the question is wrong. */
 bool sti_question_encode(stile_question *question);
+/* A copy of what is sent, of a question that is encoded; it cannot be changed. NULL without memory. */
+stile_question *sti_question_copy(const stile_question *question);
 /* Appends the frame of a question. */
 void sti_question_frame(struct sti_bytes *bytes, const stile_question *question, uint64_t id);
 /* Appends the frame of a batch whose questions are encoded; `defaults` may be NULL. */
@@ -170,7 +172,41 @@ int sti_fill_within(stile_connection *connection, unsigned timeout_ms);
 static inline size_t sti_unsent(const stile_connection *connection) {
     return connection->output.count - connection->sent;
 }
+/* Requests whose replies come in order, for whoever reads a connection by itself. */
+void sti_subscribe_frame(struct sti_bytes *bytes, const stile_question *question, uint64_t id);
+void sti_unsubscribe_frame(struct sti_bytes *bytes, uint64_t id, uint64_t subscription);
+void sti_status_frame(struct sti_bytes *bytes, uint64_t id);
 /* Keeps the server's last word. */
 void sti_keep_error(stile_connection *connection, const struct sti_frame *frame);
+
+/* ---- Questions held open: the watching thread of a client ---- */
+
+struct sti_watches;
+
+/* NULL without memory. No thread yet: the first watch starts it. The texts outlive it. */
+struct sti_watches *sti_watches_open(const char *path, const char *tenant, unsigned grace_ms, unsigned heartbeat_ms);
+/* Tells every watch that the client is closed and ends the thread. */
+void sti_watches_stop(struct sti_watches *watches);
+void sti_watches_free(struct sti_watches *watches);
+stile_watch *sti_watch_begin(struct sti_watches *watches, stile_question *question, stile_watcher *watcher, void *context);
+/* The newest answer if it can be trusted now, without any grace; else NULL. `permits` is set in that case. */
+bool sti_watch_knows(stile_watch *watch, bool wants_answer, bool *permits, stile_answer **answer);
+
+/* ---- Kept decisions ---- */
+
+struct sti_kept;
+
+struct sti_kept *sti_kept_open(struct sti_watches *watches, unsigned capacity);
+/* Before the watches are freed. */
+void sti_kept_close(struct sti_kept *kept);
+/* True when the decision on an encoded question is known now. */
+bool sti_kept_find(struct sti_kept *kept, stile_question *question, bool *permits, stile_answer **answer);
+
+/* ---- Time and threads ---- */
+
+/* Milliseconds since 1970. */
+uint64_t sti_wall_ms(void);
+/* True in a child of the process in which `count` was taken. */
+unsigned sti_forks(void);
 
 #endif

@@ -296,15 +296,43 @@ bool sti_question_encode(stile_question *question) {
     return question->is_encoded;
 }
 
-void sti_question_frame(struct sti_bytes *bytes, const stile_question *question, uint64_t id) {
+static void question_frame(struct sti_bytes *bytes, const stile_question *question, uint64_t kind, uint64_t id) {
     if (!sti_reserve(bytes, question->encoded.count + 32)) return;
     size_t start = sti_frame_begin(bytes);
     sti_head(bytes, 5, question->fields + 2);
-    sti_append(bytes, "\x00\x01\x01", 3);
+    sti_head(bytes, 0, 0);
+    sti_head(bytes, 0, kind);
+    sti_head(bytes, 0, 1);
     sti_head(bytes, 0, id);
     sti_append(bytes, question->encoded.at, question->encoded.count);
     sti_frame_end(bytes, start);
 }
+
+void sti_question_frame(struct sti_bytes *bytes, const stile_question *question, uint64_t id) {
+    question_frame(bytes, question, STI_QUESTION, id);
+}
+
+void sti_subscribe_frame(struct sti_bytes *bytes, const stile_question *question, uint64_t id) {
+    question_frame(bytes, question, STI_SUBSCRIBE, id);
+}
+
+/* A frame of kind, id and at most one more field. */
+static void small_frame(struct sti_bytes *bytes, uint64_t kind, uint64_t id, uint64_t key, uint64_t value) {
+    size_t start = sti_frame_begin(bytes);
+    sti_head(bytes, 5, key ? 3 : 2);
+    sti_head(bytes, 0, 0);
+    sti_head(bytes, 0, kind);
+    sti_head(bytes, 0, 1);
+    sti_head(bytes, 0, id);
+    if (key) sti_head(bytes, 0, key), sti_head(bytes, 0, value);
+    sti_frame_end(bytes, start);
+}
+
+void sti_unsubscribe_frame(struct sti_bytes *bytes, uint64_t id, uint64_t subscription) {
+    small_frame(bytes, STI_UNSUBSCRIBE, id, 22, subscription);
+}
+
+void sti_status_frame(struct sti_bytes *bytes, uint64_t id) { small_frame(bytes, STI_STATUS, id, 0, 0); }
 
 void sti_batch_frame(
     struct sti_bytes *bytes, uint64_t id, const stile_question *defaults, stile_question *const *items, size_t count,
@@ -325,4 +353,15 @@ void sti_batch_frame(
         sti_head(bytes, 0, semantic);
     }
     sti_frame_end(bytes, start);
+}
+
+stile_question *sti_question_copy(const stile_question *question) {
+    stile_question *copy = stile_question_new();
+    if (!copy) return NULL;
+    sti_append(&copy->encoded, question->encoded.at, question->encoded.count);
+    copy->fields = question->fields;
+    copy->is_encoded = true;
+    if (!copy->encoded.failed) return copy;
+    stile_question_free(copy);
+    return NULL;
 }

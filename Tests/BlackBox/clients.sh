@@ -21,7 +21,7 @@ await test -S "$work/strange.sock" || fail "no strange server"
 
 # 1. libstile, as it is installed.
 make -s -C "$here" install-libstile DESTDIR="$work/root" PREFIX=/usr >"$work/out" 2>&1 || { cat "$work/out" >&2; fail "install"; }
-grep -o '\bstile_[a-z_]*(' "$sources/include/stile.h" | tr -d '(' | sort -u >"$work/declared"
+grep -v '^typedef' "$sources/include/stile.h" | grep -o '\bstile_[a-z_]*(' | tr -d '(' | sort -u >"$work/declared"
 nm -D --defined-only "$work/root/usr/lib/libstile.so" | sed -n 's/.* T \(.*\)@@STILE_0.1/\1/p' | sort >"$work/shown"
 diff "$work/declared" "$work/shown" >&2 || fail "the library shows other functions than its header"
 ok "libstile shows the functions of its header, versioned, and nothing else"
@@ -39,7 +39,7 @@ ok "a program is built with pkg-config, against the shared and the static librar
 for sanitizer in $sanitizers; do
   cc -O1 -g -std=gnu11 -Wall -Wextra "-fsanitize=$sanitizer" -fno-sanitize-recover=all -I"$sources/include" \
     -o "$work/test" "$tests/libstile_test.c" "$sources"/*.c -pthread
-  "$work/test" "$socket" acme "$work/strange.sock" >"$work/out" || { cat "$work/out" >&2; fail "libstile under $sanitizer"; }
+  "$work/test" "$socket" acme "$work/strange.sock" "$binaries/stile" "$store" >"$work/out" || { cat "$work/out" >&2; fail "libstile under $sanitizer"; }
   cat "$work/out" | grep -v '^[0-9]* passed'
   passed=$((passed + $(sed -n 's/^\([0-9]*\) passed.*/\1/p' "$work/out")))
 done
@@ -48,7 +48,11 @@ cc -O1 -g -std=gnu11 -fsanitize=address,undefined -fno-sanitize-recover=all -I"$
 "$work/fuzz" "$fuzz" "$seed" || fail "libstile's reader, seed $seed"
 ok "libstile's reader takes any bytes"
 
-# 2. Restarts under load.
+# 2. The Python client.
+python3 "$tests/stile_test.py" "$socket" acme "$work/strange.sock" >"$work/out" 2>&1 || { cat "$work/out" >&2; fail "the Python client"; }
+ok "the Python client: $(sed -n 's/^Ran \([0-9]* tests\).*/\1/p' "$work/out")"
+
+# 3. Restarts under load.
 "$work/test" hold "$socket" acme 4000 >"$work/held" &
 started
 holding=$process

@@ -1,10 +1,10 @@
 /*
  * Holds libstile to its promises, against a running stiled and against a server that misbehaves (strange.c).
  *
- *   libstile_test STILED_SOCKET TENANT STRANGE_SOCKET
+ *   libstile_test STILED_SOCKET TENANT STRANGE_SOCKET STILE STORE
  *   libstile_test hold STILED_SOCKET TENANT MILLISECONDS    asks from eight threads; 0 when no question failed
  *
- * The tenant has the policies and data of policies/ledger.
+ * The tenant has the policies and data of policies/ledger; STILE, the tool, changes it in the STORE.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -17,7 +17,7 @@
 
 #include "stile.h"
 
-static const char *stiled, *tenant, *strange;
+static const char *stiled, *tenant, *strange, *tool, *store;
 static unsigned passed;
 
 #define MUST(condition) \
@@ -454,6 +454,202 @@ static void closing(void) {
     ok("threads inside a client that is stopped are denied");
 }
 
+/* ---- Questions held open ---- */
+
+/* What a watcher was told last, and how often. */
+struct told {
+    pthread_mutex_t lock;
+    unsigned calls;
+    char kind[24], code[64];
+};
+
+static void be_told(void *context, const stile_answer *answer) {
+    struct told *told = context;
+    pthread_mutex_lock(&told->lock);
+    told->calls++;
+    snprintf(told->kind, sizeof told->kind, "%s", stile_answer_kind(answer));
+    snprintf(told->code, sizeof told->code, "%s", stile_answer_code(answer));
+    pthread_mutex_unlock(&told->lock);
+}
+
+static unsigned calls_of(struct told *told) {
+    pthread_mutex_lock(&told->lock);
+    unsigned calls = told->calls;
+    pthread_mutex_unlock(&told->lock);
+    return calls;
+}
+
+static void forget(struct told *told) {
+    pthread_mutex_lock(&told->lock);
+    told->kind[0] = 0;
+    pthread_mutex_unlock(&told->lock);
+}
+
+/* Waits at most ten seconds until the last answer was of this kind; gives the seconds it took. */
+static double await_kind(struct told *told, const char *kind) {
+    double start = seconds();
+    for (;;) {
+        pthread_mutex_lock(&told->lock);
+        bool is_there = is(told->kind, kind);
+        pthread_mutex_unlock(&told->lock);
+        if (is_there) return seconds() - start;
+        if (seconds() - start > 10) {
+            fprintf(stderr, "told %s %s, not %s\n", told->kind, told->code, kind);
+            MUST(!"told in time");
+        }
+        usleep(500);
+    }
+}
+
+/* Changes what the store knows: returns when it is acknowledged. */
+static void load(const char *line) {
+    char command[1024];
+    snprintf(command, sizeof command, "printf '%%s\\n' '%s' | '%s' load --store '%s' --tenant '%s' >/dev/null", line, tool, store, tenant);
+    MUST(system(command) == 0);
+}
+
+static void load_risk(const char *risk) {
+    char line[256];
+    snprintf(line, sizeof line, "{\"signal\":{\"name\":\"user.risk\",\"subject\":{\"type\":\"user\",\"id\":\"ada\"},\"value\":\"%s\"}}", risk);
+    load(line);
+}
+
+static void watches(void) {
+    stile_client *client = open_client(stiled, tenant, 0, 0);
+    stile_question *question = stile_question_new();
+    struct told ada = {.lock = PTHREAD_MUTEX_INITIALIZER}, cho = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    approve(question, "ada", "s-ada");
+    stile_watch *first = stile_watch_begin(client, question, be_told, &ada);
+    stile_watch *silent = stile_watch_begin(client, question, NULL, NULL);
+    approve(question, "cho", NULL);
+    stile_watch *second = stile_watch_begin(client, question, be_told, &cho);
+    MUST(first && second && silent);
+    await_kind(&ada, "permitted"), await_kind(&cho, "forbidden");
+    while (!stile_watch_permits(silent)) usleep(500);
+    MUST(stile_watch_permits(first) && !stile_watch_permits(second) && !stile_watch_permits(NULL));
+    stile_answer *answer = stile_watch_answer(first);
+    MUST(stile_answer_permits(answer) && is(stile_answer_rule(answer, 0)->name, "Payroll/approve"));
+    stile_answer_free(answer);
+    unsigned calls = calls_of(&cho);
+    load_risk("high");
+    await_kind(&ada, "step_up");
+    while (stile_watch_permits(silent)) usleep(500);
+    MUST(!stile_watch_permits(first) && calls_of(&cho) == calls);
+    load_risk("low");
+    await_kind(&ada, "permitted");
+    while (!stile_watch_permits(silent)) usleep(500);
+    stile_watch_end(first);
+    calls = calls_of(&ada);
+    load_risk("high");
+    while (stile_watch_permits(silent)) usleep(500);
+    MUST(calls_of(&ada) == calls);
+    load_risk("low");
+    ok("an open question is told each new answer, and nothing after it was ended");
+
+    enum { MANY = 2000 };
+    stile_watch **list = calloc(MANY, sizeof *list);
+    for (int index = 0; index < MANY; index++) {
+        char id[32];
+        snprintf(id, sizeof id, "p%d", index);
+        approve(question, "ada", "s-ada");
+        stile_question_resource(question, "payrun", id);
+        MUST((list[index] = stile_watch_begin(client, question, NULL, NULL)));
+    }
+    for (int index = 0; index < MANY; index++) while (!stile_watch_permits(list[index])) usleep(500);
+    load_risk("high");
+    for (int index = 0; index < MANY; index++) while (stile_watch_permits(list[index])) usleep(500);
+    load_risk("low");
+    for (int index = 0; index < MANY; index += 2) stile_watch_end(list[index]);
+    for (int index = 1; index < MANY; index += 2) while (!stile_watch_permits(list[index])) usleep(500);
+    for (int index = 1; index < MANY; index += 2) stile_watch_end(list[index]);
+    free(list);
+    ok("thousands of questions are open at once");
+
+    stile_client_stop(client);
+    await_kind(&cho, "failed");
+    MUST(is(cho.code, "closed") && !stile_watch_permits(silent));
+    MUST(!stile_watch_begin(client, question, NULL, NULL));
+    stile_watch_end(second), stile_watch_end(silent);
+    stile_client_close(client);
+    ok("a stopped client tells its open questions");
+
+    stile_options options = STILE_OPTIONS_INIT;
+    options.socket_path = strange, options.tenant = "mute", options.heartbeat_ms = 200, options.grace_ms = 300;
+    client = stile_client_open(&options);
+    struct told mute = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    double start = seconds();
+    stile_watch *watch = stile_watch_begin(client, question, be_told, &mute);
+    await_kind(&mute, "permitted");
+    /* A server that shows no sign of life is given up and asked anew. */
+    while (calls_of(&mute) < 3) {
+        MUST(seconds() - start < 10);
+        usleep(500);
+    }
+    MUST(seconds() - start > 0.3);
+    stile_watch_end(watch);
+    stile_client_close(client);
+    client = open_client("/nowhere/at/all.sock", "honest", 1, 0);
+    struct told none = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    watch = stile_watch_begin(client, question, be_told, &none);
+    MUST(!stile_watch_permits(watch));
+    await_kind(&none, "failed");
+    MUST(is(none.code, "unreachable"));
+    stile_watch_end(watch);
+    stile_client_close(client);
+    client = open_client(stiled, "no-such-tenant", 1, 0);
+    forget(&none);
+    watch = stile_watch_begin(client, question, be_told, &none);
+    await_kind(&none, "failed");
+    MUST(is(none.code, "tenant_unknown"));
+    stile_watch_end(watch);
+    stile_client_close(client);
+    stile_question_free(question);
+    ok("an open question without a server that lives is a denial with the cause");
+}
+
+static void kept(void) {
+    stile_options options = STILE_OPTIONS_INIT;
+    options.socket_path = stiled, options.tenant = tenant, options.kept_decisions = 8;
+    stile_client *client = stile_client_open(&options);
+    stile_question *question = stile_question_new();
+    approve(question, "ada", "s-ada");
+    MUST(stile_ask(client, question, NULL) && stile_ask(client, question, NULL));
+    /* Held open from the second asking on; kept answers carry the decision id of the one that was pushed. */
+    uint8_t id[16];
+    bool is_kept = false;
+    for (double start = seconds(); !is_kept && seconds() - start < 10;) {
+        stile_answer *answer;
+        MUST(stile_ask(client, question, &answer));
+        is_kept = memcmp(id, stile_answer_decision_id(answer), 16) == 0;
+        memcpy(id, stile_answer_decision_id(answer), 16);
+        stile_answer_free(answer);
+    }
+    MUST(is_kept);
+    double start = seconds();
+    for (int round = 0; round < 1000; round++) MUST(stile_ask(client, question, NULL));
+    MUST(seconds() - start < 5);
+    load_risk("high");
+    start = seconds();
+    while (stile_ask(client, question, NULL)) MUST(seconds() - start < 10);
+    load_risk("low");
+    while (!stile_ask(client, question, NULL)) MUST(seconds() - start < 20);
+    ok("a decision is kept until its question's answer changes");
+
+    for (int round = 0; round < 3; round++)
+        for (int index = 0; index < 100; index++) {
+            char name[32];
+            snprintf(name, sizeof name, "p%d", index);
+            stile_question_resource(question, "payrun", name);
+            MUST(stile_ask(client, question, NULL));
+            MUST(stile_ask(client, question, NULL));
+        }
+    stile_client_stop(client);
+    MUST(!stile_ask(client, question, NULL));
+    stile_client_close(client);
+    stile_question_free(question);
+    ok("kept decisions make room for others, and end with their client");
+}
+
 /* ---- While the server is restarted ---- */
 
 static double hold_until;
@@ -488,8 +684,8 @@ static int hold(const char *socket, const char *name, double milliseconds) {
 
 int main(int count, char **arguments) {
     if (count == 5 && is(arguments[1], "hold")) return hold(arguments[2], arguments[3], atof(arguments[4]));
-    if (count != 4) return 64;
-    stiled = arguments[1], tenant = arguments[2], strange = arguments[3];
+    if (count != 6) return 64;
+    stiled = arguments[1], tenant = arguments[2], strange = arguments[3], tool = arguments[4], store = arguments[5];
     MUST(is(stile_version(), STILE_VERSION));
     stile_client *client = open_client(stiled, tenant, 0, 0);
     answers(client);
@@ -502,6 +698,8 @@ int main(int count, char **arguments) {
     threads(1, 8, 500);
     threads(4, 16, 500);
     ok("threads share connections and have each their own answers");
+    watches();
+    kept();
     misbehaviour();
     impatience();
     closing();

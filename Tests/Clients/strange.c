@@ -7,7 +7,7 @@
  * Tenants: honest, silent (never answers), late (answers after 300 ms), bytes (one byte at a time), garbage, float (an
  * answer with a value that is not in the protocol), wrong-id, wrong-kind, liar (permit and error at once), short (an
  * answer without decision id), obliges (a permit with an obligation), closes (after three answers, for ever), refuses
- * (an error frame instead of an answer), declines (the same for every other question, and goes on), unwelcome (an error frame instead of a welcome), speechless (no welcome),
+ * (an error frame instead of an answer), mute (holds a question open and says nothing more, whatever it is asked), declines (the same for every other question, and goes on), unwelcome (an error frame instead of a welcome), speechless (no welcome),
  * huge (announces 100 MB).
  */
 #include <pthread.h>
@@ -71,11 +71,13 @@ static void refuse(int client, const char *code, uint64_t id) {
     put(client, frame, size, 0);
 }
 
-static void answer(int client, const char *how, uint64_t id) {
+/* Answers a question, or the opening of one that is held open. */
+static void answer(int client, const char *how, unsigned kind, uint64_t id) {
     uint8_t frame[256];
     int obliges = !strcmp(how, "obliges"), is_short = !strcmp(how, "short"), is_float = !strcmp(how, "float");
-    size_t size = head(frame, 5, 8u + obliges + is_float - is_short);
-    size += head(frame + size, 0, 0), size += head(frame + size, 0, !strcmp(how, "wrong-kind") ? 3 : 1);
+    int is_open = kind == 4;
+    size_t size = head(frame, 5, 8u + obliges + is_float + is_open - is_short);
+    size += head(frame + size, 0, 0), size += head(frame + size, 0, !strcmp(how, "wrong-kind") ? 3 : kind);
     size += head(frame + size, 0, 1), size += head(frame + size, 0, !strcmp(how, "wrong-id") ? id + 7 : id);
     size += head(frame + size, 0, 2), size += head(frame + size, 0, 0);
     size += head(frame + size, 0, 3), size += head(frame + size, 0, !strcmp(how, "liar") ? 4 : 0);
@@ -96,6 +98,7 @@ static void answer(int client, const char *how, uint64_t id) {
         frame[size] = 0xff; /* a break without a beginning */
         size++;
     }
+    if (is_open) size += head(frame + size, 0, 22), size += head(frame + size, 0, id);
     put(client, frame, size, !strcmp(how, "bytes"));
 }
 
@@ -136,7 +139,8 @@ static void *serve(void *argument) {
             if (send(client, "\x06\x00\x00\x00huge", 8, MSG_NOSIGNAL) < 0) break;
         } else {
             if (!strcmp(how, "late")) usleep(300000);
-            answer(client, how, id_of(frame));
+            unsigned kind = frame[2] & 31;
+            if (strcmp(how, "mute") || kind == 4) answer(client, how, kind == 4 ? 4 : 1, id_of(frame));
         }
         count++;
     }

@@ -169,9 +169,20 @@ typedef struct stile_options {
     const char *tenant;
     unsigned connections;     /* at most; 0: 4. They are opened as they are needed. */
     unsigned timeout_ms;      /* of a question when none is given with it; 0: 1000 */
+    unsigned kept_decisions;  /* questions whose decisions are kept near, see below; 0: none */
+    unsigned heartbeat_ms;    /* how often a server that holds questions open must show a sign of life; 0: 1000 */
+    unsigned grace_ms;        /* how long the last answer of an open question stands without a connection; 0: 1000 */
 } stile_options;
 
-#define STILE_OPTIONS_INIT {sizeof(stile_options), NULL, NULL, 0, 0}
+#define STILE_OPTIONS_INIT {sizeof(stile_options), NULL, NULL, 0, 0, 0, 0, 0}
+
+/*
+ * Kept decisions. A question that is asked a second time is held open at the server, which pushes a new answer when it
+ * changes; until then, and until time alone could change it, its decision is given without asking. A change that was
+ * acknowledged is then seen as soon as its push has come, in milliseconds, instead of by the very next question. When the
+ * connection is lost every question is asked again; when the server shows no sign of life, after heartbeat_ms twice at
+ * the latest. The question that was not asked for longest makes room for a new one.
+ */
 
 /*
  * Needs no server yet: what cannot be asked is denied, and asked again at the next question. NULL when there is no
@@ -229,6 +240,36 @@ typedef struct stile_status {
 
 /* STILE_FAILURE_NONE and a status, or why there is none. */
 stile_failure stile_client_status(stile_client *client, unsigned timeout_ms, stile_status *status);
+
+/* ---- Questions held open --------------------------------------------------------------------------------------- */
+
+typedef struct stile_watch stile_watch;
+
+/*
+ * Told of the first answer and of each new one; answers that are overtaken before they are told are left out, the newest
+ * never is. When the connection has been lost for longer than grace_ms it is told a failed answer, and an answer again when
+ * the server is back. Called on a thread of the client's own, one call after the other; the answer is gone after the
+ * call. It may begin and end watches; it must not stop or close the client.
+ */
+typedef void stile_watcher(void *context, const stile_answer *answer);
+
+/*
+ * Holds a question open. Returns at once; NULL when the question or the client is wrong or there is no memory. `watcher`
+ * may be NULL. The question is copied.
+ */
+stile_watch *stile_watch_begin(stile_client *client, stile_question *question, stile_watcher *watcher, void *context);
+/*
+ * Ends and frees it. When it returns the watcher is not running and will not be called any more, unless the watcher itself
+ * ends its watch. Watches are ended before their client is closed. Takes NULL too.
+ */
+void stile_watch_end(stile_watch *watch);
+/*
+ * True if and only if the newest answer permits, without obligation, and stands at this instant: its time has not come
+ * and the connection is there, or was within grace_ms. Asks nobody and waits for nobody: a few nanoseconds.
+ */
+bool stile_watch_permits(const stile_watch *watch);
+/* The newest answer, or why there is none; to be freed by the caller. */
+stile_answer *stile_watch_answer(stile_watch *watch);
 
 /* ---- One connection, for programs with an event loop of their own --------------------------------------------- */
 
