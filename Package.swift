@@ -62,6 +62,10 @@ let package = Package(
             dependencies: ["CLMDB", "CLinux", "Memory", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine"],
             swiftSettings: strict),
 
+        // What policies mean, symbolically.
+        .target(
+            name: "PolicyAnalysis", dependencies: ["PolicyLanguage", "DecisionEngine"], swiftSettings: strict),
+
         // The decision socket.
         .target(name: "DecisionProtocol", dependencies: ["CBOR", "StrictJSON"], swiftSettings: strict),
         .target(
@@ -71,7 +75,8 @@ let package = Package(
         .target(
             name: "DecisionLog",
             dependencies: [
-                "CLinux", "CZstandard", "Cryptography", "Memory", "CBOR", "StrictJSON", "DecisionProtocol", "PolicyLanguage",
+                "CLinux", "CZstandard", "Cryptography", "Memory", "CBOR", "StrictJSON", "DecisionProtocol",
+                "PolicyLanguage",
                 "DecisionEngine", "AttributeStore", "DecisionPath",
             ],
             swiftSettings: strict),
@@ -161,7 +166,8 @@ let package = Package(
         .executableTarget(
             name: "stile",
             dependencies: [
-                "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "AttributeStore",
+                "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis",
+                "AttributeStore",
                 "DecisionProtocol", "DecisionPath", "DecisionLog", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -185,8 +191,16 @@ let package = Package(
         .testTarget(
             name: "PolicyLanguageTests", dependencies: ["PolicyLanguage"],
             exclude: ["Mistakes", "Corpus", "Layouts"], swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["DecisionEngine", "PolicyLanguage"], path: "Tests/TestSupport",
+            swiftSettings: strict),
         .testTarget(
-            name: "DecisionEngineTests", dependencies: ["DecisionEngine", "PolicyLanguage"], swiftSettings: strict),
+            name: "DecisionEngineTests", dependencies: ["DecisionEngine", "PolicyLanguage", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "PolicyAnalysisTests",
+            dependencies: ["PolicyAnalysis", "DecisionEngine", "PolicyLanguage", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "Memory", "PolicyLanguage", "StrictJSON"],
@@ -201,7 +215,8 @@ let package = Package(
             name: "GatewayCoreTests",
             dependencies: ["GatewayCore", "StrictJSON", .product(name: "HTTPTypes", package: "swift-http-types")],
             swiftSettings: strict),
-        .testTarget(name: "AdministrationTests", dependencies: ["Administration", "StrictJSON"], swiftSettings: strict),
+        .testTarget(
+            name: "AdministrationTests", dependencies: ["Administration", "StrictJSON"], swiftSettings: strict),
         .testTarget(
             name: "DecisionLogTests",
             dependencies: [
@@ -220,7 +235,8 @@ let package = Package(
 // core's tests neither resolve nor build it.
 if Context.environment["STILE_WITHOUT_GATEWAY"] != nil {
     let gateway: Set = [
-        "GatewayCore", "Administration", "AuthZEN", "Gateway", "stile-gateway", "GatewayCoreTests", "AdministrationTests",
+        "GatewayCore", "Administration", "AuthZEN", "Gateway", "stile-gateway", "GatewayCoreTests",
+        "AdministrationTests",
         "AuthZENTests",
     ]
     package.targets.removeAll { gateway.contains($0.name) }

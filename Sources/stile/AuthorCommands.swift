@@ -166,14 +166,21 @@ struct ExplainCommand: ParsableCommand {
     }
 }
 
+/// Checks, or writes what is wrong and ends.
+func checked(_ paths: [String]) throws(ExitCode) -> CheckedPolicies { try checked(try Files.policies(paths)) }
+
+/// Checks, or writes what is wrong and ends.
+func checked(_ files: [SourceFile]) throws(ExitCode) -> CheckedPolicies {
+    let result = checkPolicies(files)
+    if let policies = result.policies { return policies }
+    let errors = result.diagnostics.filter { $0.severity == .error }
+    Terminal.write(DiagnosticRenderer(files: files, usesColor: false).render(errors), to: 2)
+    throw Exit.data
+}
+
 /// Checks and compiles, or writes what is wrong and ends.
 func compiled(_ files: [SourceFile]) throws(ExitCode) -> Program {
-    let result = checkPolicies(files)
-    guard let policies = result.policies else {
-        let errors = result.diagnostics.filter { $0.severity == .error }
-        Terminal.write(DiagnosticRenderer(files: files, usesColor: false).render(errors), to: 2)
-        throw Exit.data
-    }
+    let policies = try checked(files)
     do throws(CompileError) {
         return try compile(policies)
     } catch {

@@ -3,6 +3,7 @@
 import DecisionEngine
 import Glibc
 import PolicyLanguage
+import TestSupport
 import Testing
 
 @Suite("program and reference agree")
@@ -40,7 +41,7 @@ struct DifferentialTests {
         for _ in 0..<questions {
             let situation = random.situation(policies.catalog)
             let expected = reference.decide(situation)
-            let outcome = decide(program, situation, &scratch)
+            let outcome = program.decide(situation, &scratch)
             kinds[expected.kind, default: 0] += 1
             if let difference = compare(expected, outcome, policies, program) {
                 return "\(difference)\nsituation \(situation)\nrules \(policies.rules)"
@@ -53,7 +54,7 @@ struct DifferentialTests {
 
     /// Offers are for subjects that no end or error keeps from asking.
     private func compareOffers(
-        _ outcome: ProgramOutcome, _ reference: Interpreter, _ situation: Situation, _ verdict: ReferenceVerdict
+        _ outcome: SituationOutcome, _ reference: Interpreter, _ situation: Situation, _ verdict: ReferenceVerdict
     ) -> String? {
         let cannotAsk: [VerdictCause] = [.subjectInactive, .sessionEnded, .unknownSubject]
         let expected = cannotAsk.contains(verdict.cause) ? [] : reference.offers(situation)
@@ -62,7 +63,7 @@ struct DifferentialTests {
     }
 
     private func compare(
-        _ expected: ReferenceVerdict, _ outcome: ProgramOutcome, _ policies: CheckedPolicies, _ program: Program
+        _ expected: ReferenceVerdict, _ outcome: SituationOutcome, _ policies: CheckedPolicies, _ program: Program
     ) -> String? {
         let verdict = outcome.verdict
         guard expected.kind == verdict.kind else { return "expected \(expected), got \(verdict)" }

@@ -1,16 +1,25 @@
-// Random policies, data and questions for the differential tests. Everything is drawn from one seeded generator,
+// Random policies, data and questions for property tests. Everything is drawn from one seeded generator,
 // so a failure is repeated by its seed.
 
-import DecisionEngine
-import PolicyLanguage
+package import DecisionEngine
+import Glibc
+package import PolicyLanguage
+
+/// The seed of a property test: random, or what `STILE_SEED` says, to repeat a failure.
+package enum TestSeed {
+    package static func next() -> UInt64 {
+        if let text = unsafe getenv("STILE_SEED"), let seed = unsafe UInt64(String(cString: text)) { return seed }
+        return UInt64.random(in: 0...UInt64.max)
+    }
+}
 
 /// SplitMix64: small, seedable, the same everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
+package struct SeededGenerator: RandomNumberGenerator {
+    package var state: UInt64
 
-    init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var value = state
         value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
@@ -18,19 +27,19 @@ struct SeededGenerator: RandomNumberGenerator {
         return value ^ (value >> 31)
     }
 
-    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
-    mutating func below(_ count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
-    mutating func pick<Element>(_ list: [Element]) -> Element { list[below(list.count)] }
+    package mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+    package mutating func below(_ count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
+    package mutating func pick<Element>(_ list: [Element]) -> Element { list[below(list.count)] }
 }
 
 /// Draws catalogs, policies and situations.
-struct RandomPolicies {
-    var random: SeededGenerator
-    let now: Int64 = 1_700_000_000_000
-    let groupCount = 5
-    let containerCount = 3
+package struct RandomPolicies {
+    package var random: SeededGenerator
+    package let now: Int64 = 1_700_000_000_000
+    package let groupCount = 5
+    package let containerCount = 3
     /// Windows that open and close within the seconds that situations lie in, on clocks east and west of UTC.
-    static let schedules: [Schedule] = {
+    package static let schedules: [Schedule] = {
         // 1,700,000,000 s is Tuesday 22:13:20 UTC; the windows' edges are minutes, so they lie between the seconds asked.
         let base = ScheduleTime.position(of: 1_700_000_000_000, east: 0) / 60_000
         let minute = Int32(base)
@@ -43,13 +52,13 @@ struct RandomPolicies {
             Schedule(text: "never", zone: .utc, windows: []),
         ]
     }()
-    static let texts = ["", "a", "b", "ab", "abc", "Finance", "é", "x*y"]
+    package static let texts = ["", "a", "b", "ab", "abc", "Finance", "é", "x*y"]
 
-    init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+    package init(seed: UInt64) { random = SeededGenerator(seed: seed) }
 
     // MARK: Catalog
 
-    mutating func catalog() -> Catalog {
+    package mutating func catalog() -> Catalog {
         let types = scalarTypes()
         var entities = [
             EntityType(
@@ -63,7 +72,7 @@ struct RandomPolicies {
             entities.append(
                 EntityType(
                     name: name, attributes: attributes(types, stored: random.chance(50), given: true, required: true),
-                    isSubject: false))
+                    isSubject: false, containers: [6]))
         }
         let actions = (0..<3).map { index in
             Action(
@@ -102,7 +111,7 @@ struct RandomPolicies {
         }
     }
 
-    mutating func value(_ type: ValueType) -> Constant {
+    package mutating func value(_ type: ValueType) -> Constant {
         switch type {
         case .boolean: .boolean(random.chance(50))
         case .integer: .integer(Int64(random.below(5)) - 1)
@@ -119,7 +128,7 @@ struct RandomPolicies {
 
     // MARK: Policies
 
-    mutating func policies() -> CheckedPolicies {
+    package mutating func policies() -> CheckedPolicies {
         let catalog = catalog()
         var roles: [CheckedRole] = []
         for index in 0..<random.below(4) {
@@ -175,7 +184,7 @@ struct RandomPolicies {
             methods: random.chance(20) ? 1 << UInt32(random.below(3)) : 0)
     }
 
-    struct Scope {
+    package struct Scope {
         var subjects: [Int]
         var actions: [Int]?
         var types: [Int]?
@@ -309,7 +318,7 @@ struct RandomPolicies {
 
     // MARK: Situations
 
-    mutating func situation(_ catalog: Catalog) -> Situation {
+    package mutating func situation(_ catalog: Catalog) -> Situation {
         var situation = Situation()
         situation.subjectType = random.chance(75) ? 0 : 3
         situation.subjectID = random.pick(["u1", "u2"])
@@ -331,7 +340,9 @@ struct RandomPolicies {
         situation.given[.action] = given(catalog.actions[situation.action].attributes)
         situation.given[.context] = given(catalog.context)
         for group in 0..<groupCount where random.chance(30) { situation.groups.insert(group) }
-        for container in 0..<containerCount where random.chance(30) { situation.containers.insert(container) }
+        if !catalog.containers(above: situation.resourceType).isEmpty {
+            for container in 0..<containerCount where random.chance(30) { situation.containers.insert(container) }
+        }
         if random.chance(80) {
             var session = SessionFacts()
             session.levels = random.pick([0] + catalog.assurance.implied)
@@ -360,5 +371,69 @@ struct RandomPolicies {
             values[attribute.name] = random.chance(2) ? .malformed : .value(value(attribute.type))
         }
         return values
+    }
+}
+
+// MARK: Changed copies
+
+extension RandomPolicies {
+    /// The same policies with one thing changed: a rule left out, doubled, of another kind, or with a changed condition.
+    package mutating func changed(_ policies: CheckedPolicies) -> CheckedPolicies {
+        var changed = policies
+        if random.chance(15) || policies.rules.isEmpty { return changed }
+        let index = random.below(policies.rules.count)
+        var rule = policies.rules[index]
+        switch random.below(6) {
+        case 0: changed.rules.remove(at: index)
+        case 1:
+            rule.name += " again"
+            changed.rules.append(rule)
+        case 2:
+            rule.kind = rule.kind == .permit ? .forbid : .permit
+            changed.rules[index] = rule
+        case 3:
+            rule.demand = rule.kind == .forbid ? nil : demand(policies.catalog)
+            changed.rules[index] = rule
+        default:
+            rule.condition = altered(rule.condition)
+            changed.rules[index] = rule
+        }
+        return changed
+    }
+
+    private mutating func altered(_ condition: Condition) -> Condition {
+        switch condition {
+        case .all(var parts) where !parts.isEmpty:
+            let index = random.below(parts.count)
+            if random.chance(30) { return .any(parts) }
+            parts[index] = altered(parts[index])
+            return .all(parts)
+        case .any(var parts) where !parts.isEmpty:
+            let index = random.below(parts.count)
+            if random.chance(30) { return .all(parts) }
+            parts[index] = altered(parts[index])
+            return .any(parts)
+        case .not(let inner): return random.chance(30) ? inner : .not(altered(inner))
+        case .test(.compare(let left, let comparison, let right), let range) where left.isOrdered:
+            let others = Comparison.allCases.filter { $0 != comparison }
+            return .test(.compare(left, random.pick(others), right), range)
+        case .constant(let truth): return .constant(!truth)
+        default: return .not(condition)
+        }
+    }
+}
+
+extension Operand {
+    /// True where `<` has a meaning.
+    fileprivate var isOrdered: Bool {
+        switch self {
+        case .now, .count, .sum: true
+        case .attribute(let reference), .attributeOr(let reference, _):
+            switch reference.type {
+            case .integer, .decimal, .datetime, .duration: true
+            default: false
+            }
+        case .constant, .subject, .resource: false
+        }
     }
 }

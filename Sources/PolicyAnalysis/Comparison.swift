@@ -1,0 +1,285 @@
+// Two versions of policies compared: every question whose answer changes, or the proof that there is none. Cell by cell
+// (subject type, action, resource type) the answers of both become formulas over one space of questions; where these
+// differ, the solver finds questions, and regions of them are described until nothing is left.
+
+package import DecisionEngine
+package import PolicyLanguage
+
+/// What a comparison looks at, and how far it goes.
+package struct ComparisonOptions: Sendable {
+    /// Also tell where the outcome stays and other rules decide.
+    package var comparesRules = false
+    /// Also tell where the outcome stays and other duties go with it.
+    package var comparesDuties = false
+    /// Describe regions without saying "of those that had the first answer".
+    package var isSelfContained = false
+    /// Regions of one cell and one pair of answers, at most.
+    package var maxRegions = 100
+    /// Conflicts of the solver for all cells together: what bounds the time.
+    package var budget = 5_000_000
+
+    package init() {}
+}
+
+/// Questions that get one answer from the old version and another from the new one.
+package struct ChangedRegion: Sendable {
+    package var cell: Cell
+    package var old: Outcome
+    package var new: Outcome
+    /// What differs where the outcomes are the same: rules or duties.
+    package var difference: String?
+    /// What holds for exactly the questions of the region, among those that had the old answer. All of them, when
+    /// empty.
+    package var conditions: [String]
+    /// One question of the region, as both versions see it.
+    package var witness: (old: Situation, new: Situation)
+    /// Both versions have decided the witness, each by the reference and by its compiled program, as the region says.
+    package var isConfirmed: Bool
+    /// Why the region is not proven; nil when it is.
+    package var doubt: String?
+}
+
+/// What a comparison found.
+package struct PolicyComparison: Sendable {
+    package var regions: [ChangedRegion] = []
+    /// What could not be compared, and why; equality is only proven when this is empty.
+    package var unproven: [(cell: Cell, reason: String)] = []
+    /// Cells that were compared.
+    package var cells = 0
+
+    /// True when no question gets another answer, and that is proven.
+    package var isProvenEqual: Bool { regions.isEmpty && unproven.isEmpty }
+}
+
+/// Compares two versions.
+/// - Parameter progress: called with the cells done and their number.
+/// - Throws: when a version is above a limit of the compiler.
+package func compare(
+    _ old: CheckedPolicies, _ new: CheckedPolicies, _ options: ComparisonOptions = ComparisonOptions(),
+    progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }
+) throws(CompileError) -> PolicyComparison {
+    var comparer = Comparer(old: try Decider(old), new: try Decider(new), options: options)
+    let cells = Comparer.cells(old.catalog, new.catalog)
+    for (index, cell) in cells.enumerated() {
+        progress(index, cells.count)
+        comparer.compare(cell)
+    }
+    progress(cells.count, cells.count)
+    return comparer.comparison
+}
+
+private struct Comparer {
+    let old: Decider
+    let new: Decider
+    let options: ComparisonOptions
+    var comparison = PolicyComparison()
+    var budget: Int
+
+    init(old: Decider, new: Decider, options: ComparisonOptions) {
+        self.old = old
+        self.new = new
+        self.options = options
+        budget = options.budget
+    }
+
+    /// The cells that one of the catalogs defines.
+    static func cells(_ old: Catalog, _ new: Catalog) -> [Cell] {
+        var cells: [Cell] = []
+        var seen = Set<Cell>()
+        for catalog in [old, new] {
+            for subject in catalog.subjectTypes {
+                for action in catalog.actions {
+                    for resource in action.resourceTypes {
+                        let cell = Cell(
+                            subject: catalog.entities[subject].name, action: action.name,
+                            resource: catalog.entities[resource].name)
+                        if seen.insert(cell).inserted { cells.append(cell) }
+                    }
+                }
+            }
+        }
+        return cells
+    }
+
+    mutating func compare(_ cell: Cell) {
+        comparison.cells += 1
+        guard let before = Self.restriction(old.policies, cell), let after = Self.restriction(new.policies, cell) else {
+            compareWithNothing(cell)
+            return
+        }
+        let space = RequestSpace(cell, [before, after])
+        var one = space.outcomes(side: 0)
+        var two = space.outcomes(side: 1)
+        addUnknownSubject(space, &one, &two)
+        if one.hasTooManyDemands || two.hasTooManyDemands {
+            note(cell, "the requires of this action have too many combinations of demands")
+            return
+        }
+        var cases: [RegionSearch.Case] = []
+        var labels: [(old: Outcome, new: Outcome, difference: String?)] = []
+        func add(_ signal: Signal, given: Signal, _ label: (old: Outcome, new: Outcome, difference: String?)) {
+            if signal == .no { return }
+            cases.append(RegionSearch.Case(signal: signal, given: options.isSelfContained ? .yes : given))
+            labels.append(label)
+        }
+        for (before, here) in one.outcomes.sorted(by: { $0.key.order < $1.key.order }) {
+            for (after, there) in two.outcomes.sorted(by: { $0.key.order < $1.key.order }) {
+                let both = space.circuit.all([here, there])
+                if before != after {
+                    add(both, given: here, (before, after, nil))
+                } else if before != .error {
+                    for (difference, signal) in differences(space, one, two) {
+                        add(space.circuit.all([both, signal]), given: both, (before, after, difference))
+                    }
+                }
+            }
+        }
+        if cases.isEmpty { return }
+        search(space, cases, labels)
+    }
+
+    private mutating func search(
+        _ space: RequestSpace, _ cases: [RegionSearch.Case],
+        _ labels: [(old: Outcome, new: Outcome, difference: String?)]
+    ) {
+        let search = RegionSearch(space, cases: cases, limit: options.maxRegions, budget: budget)
+        let found = search.run()
+        budget = search.budgetLeft
+        for region in found.regions {
+            let label = labels[region.label]
+            let witness = (
+                old: space.situation(region.question, side: 0), new: space.situation(region.question, side: 1)
+            )
+            let isConfirmed = old.outcome(witness.old) == label.old && new.outcome(witness.new) == label.new
+            comparison.regions.append(
+                ChangedRegion(
+                    cell: space.cell, old: label.old, new: label.new, difference: label.difference,
+                    conditions: region.conditions, witness: witness, isConfirmed: isConfirmed,
+                    doubt: region.doubt ?? (isConfirmed ? nil : "the witness does not confirm it")))
+        }
+        if let reason = found.incomplete { note(space.cell, reason) }
+        if !found.regions.isEmpty, !space.incompatible.isEmpty {
+            note(
+                space.cell,
+                "the versions hold \(space.incompatible.sorted().joined(separator: ", ")) in different types")
+        }
+    }
+
+    private mutating func note(_ cell: Cell, _ reason: String) { comparison.unproven.append((cell, reason)) }
+
+    /// Where only one version knows the cell, the other answers every question with an error.
+    private mutating func compareWithNothing(_ cell: Cell) {
+        let isOld = Self.restriction(old.policies, cell) != nil
+        let decider = isOld ? old : new
+        guard let restriction = Self.restriction(decider.policies, cell) else { return }
+        let space = RequestSpace(cell, [restriction])
+        let outcomes = space.outcomes(side: 0)
+        for (outcome, signal) in outcomes.outcomes.sorted(by: { $0.key.order < $1.key.order }) where outcome != .error {
+            let search = RegionSearch(
+                space, cases: [RegionSearch.Case(signal: signal, given: signal)], limit: 1, budget: budget)
+            let found = search.run()
+            budget = search.budgetLeft
+            for region in found.regions {
+                let witness = space.situation(region.question, side: 0)
+                let isConfirmed = decider.outcome(witness) == outcome
+                comparison.regions.append(
+                    ChangedRegion(
+                        cell: cell, old: isOld ? outcome : .error, new: isOld ? .error : outcome,
+                        conditions: isOld
+                            ? ["the new catalog does not define this"] : ["the old catalog does not define this"],
+                        witness: (witness, witness), isConfirmed: isConfirmed,
+                        doubt: region.doubt ?? (isConfirmed ? nil : "the witness does not confirm it")))
+            }
+            if let reason = found.incomplete { note(cell, reason) }
+        }
+    }
+
+    /// What of both versions a cell's rules say; nil when a catalog lacks a name, or does not define the action there.
+    private static func restriction(_ policies: CheckedPolicies, _ cell: Cell) -> Restriction? {
+        let catalog = policies.catalog
+        guard let subject = catalog.entity(named: cell.subject), catalog.entities[subject].isSubject,
+            let action = catalog.action(named: cell.action), let resource = catalog.entity(named: cell.resource),
+            catalog.actions[action].resourceTypes.contains(resource)
+        else { return nil }
+        return restrict(policies, subjectType: subject, action: action, resourceType: resource)
+    }
+
+    /// Where only one version needs the store to know the subject, one that it does not know is a case of its own.
+    private func addUnknownSubject(_ space: RequestSpace, _ one: inout SideOutcomes, _ two: inout SideOutcomes) {
+        let mustExist = space.sides.map { side in
+            side.subjectType == Catalog.user
+                || side.policies.catalog.entities[side.subjectType].attributes.contains(where: \.isStored)
+        }
+        if mustExist[0] == mustExist[1] { return }
+        let unknown = space.signal(.unknownSubject)
+        // Who is not known is in no group.
+        let groups = space.atoms.compactMap { node, atom -> Signal? in
+            if case .group = atom { return !Signal(code: Int32(node) << 1) }
+            return nil
+        }
+        let possible = space.circuit.implies(unknown, space.circuit.all(groups))
+        for (side, isStrict) in mustExist.enumerated() {
+            var outcomes = side == 0 ? one.outcomes : two.outcomes
+            for (outcome, signal) in outcomes {
+                var parts = [signal, possible]
+                if isStrict, outcome != .error { parts.append(!unknown) }
+                outcomes[outcome] = space.circuit.all(parts)
+            }
+            if isStrict {
+                outcomes[.error] = space.circuit.any([
+                    outcomes[.error] ?? .no, space.circuit.all([possible, unknown]),
+                ])
+            }
+            if side == 0 { one.outcomes = outcomes } else { two.outcomes = outcomes }
+        }
+    }
+
+    // MARK: Rules and duties
+
+    private func differences(
+        _ space: RequestSpace, _ one: SideOutcomes, _ two: SideOutcomes
+    ) -> [(String, Signal)] {
+        var differences: [(String, Signal)] = []
+        if options.comparesRules {
+            func names(_ policies: CheckedPolicies) -> (Int) -> String { { policies.rules[$0].name } }
+            let signal = difference(space, one.decides, names(old.policies), two.decides, names(new.policies))
+            differences.append(("other rules decide", signal))
+        }
+        if options.comparesDuties {
+            func names(_ policies: CheckedPolicies) -> (Int) -> String {
+                { "\(policies.obligations[$0].duties.map { DutyText.write($0) })" }
+            }
+            let signal = difference(space, one.duties, names(old.policies), two.duties, names(new.policies))
+            differences.append(("other duties go with it", signal))
+        }
+        return differences
+    }
+
+    /// Something of a name holds on one side only.
+    private func difference(
+        _ space: RequestSpace, _ one: [Int: Signal], _ oneName: (Int) -> String, _ two: [Int: Signal],
+        _ twoName: (Int) -> String
+    ) -> Signal {
+        var left: [String: [Signal]] = [:]
+        var right: [String: [Signal]] = [:]
+        for (index, signal) in one { left[oneName(index), default: []].append(signal) }
+        for (index, signal) in two { right[twoName(index), default: []].append(signal) }
+        let circuit = space.circuit
+        return circuit.any(
+            Set(left.keys).union(right.keys).sorted().map { name in
+                !circuit.same(circuit.any(left[name] ?? []), circuit.any(right[name] ?? []))
+            })
+    }
+}
+
+extension Outcome {
+    /// Permits first.
+    fileprivate var order: String {
+        switch self {
+        case .permit: "0"
+        case .stepUp(let demand): "1\(demand.text)"
+        case .deny: "2"
+        case .error: "3"
+        }
+    }
+}

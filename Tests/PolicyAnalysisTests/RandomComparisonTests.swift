@@ -1,0 +1,70 @@
+// Comparison held to the reference by random policies, changed copies of them and random questions.
+
+import DecisionEngine
+import Glibc
+import PolicyLanguage
+import TestSupport
+import Testing
+
+@testable import PolicyAnalysis
+
+@Suite("comparison of random policies")
+struct RandomComparisonTests {
+    /// Pairs of policies; `STILE_PROVE_PAIRS` raises it for `make prove`.
+    static var pairs: Int {
+        guard let text = unsafe getenv("STILE_PROVE_PAIRS") else { return 150 }
+        return Int(unsafe String(cString: text)) ?? 150
+    }
+
+    @Test("what is called equal is equal, what is called different has a witness, and every difference is told")
+    func randomPairs() throws {
+        let seed = TestSeed.next()
+        print("seed \(seed), \(Self.pairs) pairs")
+        var equal = 0
+        var different = 0
+        var unproven = 0
+        for round in 0..<Self.pairs {
+            let one = seed &+ UInt64(round)
+            var random = RandomPolicies(seed: one)
+            let old = random.policies()
+            let new = random.changed(old)
+            let comparison = try compare(old, new)
+            if comparison.isProvenEqual { equal += 1 } else { different += 1 }
+            unproven += comparison.unproven.count
+            for (cell, reason) in comparison.unproven {
+                print("seed \(one), \(cell.action) on \(cell.resource): \(reason)")
+            }
+            for region in comparison.regions where region.doubt == nil {
+                #expect(region.isConfirmed, "seed \(one): \(region)")
+            }
+            for region in comparison.regions where region.doubt != nil {
+                Issue.record("seed \(one): doubt \(region.doubt ?? "") \(region.cell) \(region.conditions)")
+            }
+            if let missed = missed(comparison, old, new, &random) {
+                Issue.record("seed \(one): \(missed)")
+                return
+            }
+        }
+        print("equal \(equal), different \(different), not proven \(unproven)")
+    }
+
+    /// A random question whose answer changes in a way that the comparison does not tell.
+    private func missed(
+        _ comparison: PolicyComparison, _ old: CheckedPolicies, _ new: CheckedPolicies, _ random: inout RandomPolicies
+    ) -> String? {
+        let one = Interpreter(old)
+        let two = Interpreter(new)
+        for _ in 0..<200 {
+            let situation = random.situation(old.catalog)
+            let (before, after) = (one.decide(situation), two.decide(situation))
+            let was = Outcome(before.kind, before.demand, level: before.level, old.catalog.assurance)
+            let isNow = Outcome(after.kind, after.demand, level: after.level, new.catalog.assurance)
+            if was == isNow { continue }
+            let cell = Cell(situation, old.catalog)
+            let isTold = comparison.regions.contains { $0.cell == cell && $0.old == was && $0.new == isNow }
+            let isOpen = comparison.unproven.contains { $0.cell == cell }
+            if !isTold && !isOpen { return "not told: \(was) to \(isNow) in \(cell)\n\(situation)" }
+        }
+        return nil
+    }
+}
