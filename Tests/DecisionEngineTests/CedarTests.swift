@@ -3,6 +3,7 @@
 import DecisionEngine
 import Glibc
 import PolicyLanguage
+import TestSupport
 import Testing
 
 @Suite("Cedar")
@@ -51,7 +52,7 @@ struct CedarTests {
         var questions: [String] = []
         for _ in 0..<30 where questions.count < min(20, limit) {
             let situation = random.situation(policies.catalog)
-            let verdict = decide(program, situation, &scratch).verdict
+            let verdict = program.decide(situation, &scratch).verdict
             if verdict.kind == .error { continue }
             questions.append(translation.question(situation, isPermitted: verdict.kind == .permitted))
         }
