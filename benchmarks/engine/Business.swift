@@ -293,8 +293,8 @@ struct Business {
             world.ask(
                 Question(
                     action: request.action, resourceType: types[resources[request.resource].type],
-                    subject: world.record([nil, nil, nil, nil], id: "user-\(request.user)"),
-                    resource: world.record([nil, nil, nil], id: "resource-\(request.resource)"),
+                    subject: world.party([nil, nil, nil, nil], id: "user-\(request.user)"),
+                    resource: world.party([nil, nil, nil], id: "resource-\(request.resource)"),
                     session: world.session(level: level, since: world.now - Int64(request.age) * 1000),
                     device: world.record([.boolean(request.isCompliant)]), actionProperties: empty,
                     context: world.record([.enumeration(request.channel)])))

@@ -38,8 +38,8 @@ struct Family: Sendable {
                     "user-\(number)", world.record([.string("a\(first)"), .string("b\(first)")]))
                 world.ask(
                     Question(
-                        action: 0, resourceType: item, subject: world.record([nil, nil], id: "user-\(number)"),
-                        resource: world.record([.string("c\(last)")], id: "item"), actionProperties: empty,
+                        action: 0, resourceType: item, subject: world.party([nil, nil], id: "user-\(number)"),
+                        resource: world.party([.string("c\(last)")], id: "item"), actionProperties: empty,
                         context: empty))
             }
         })
@@ -72,8 +72,8 @@ struct Family: Sendable {
                 let values: [Constant?] = (0..<4).map { _ in .integer(Int64(random.below(1_000_000))) }
                 world.ask(
                     Question(
-                        action: 0, resourceType: item, subject: world.record([], id: "user"),
-                        resource: world.record(values, id: "item"), actionProperties: empty, context: empty))
+                        action: 0, resourceType: item, subject: world.party([], id: "user"),
+                        resource: world.party(values, id: "item"), actionProperties: empty, context: empty))
             }
         })
 
@@ -102,8 +102,8 @@ struct Family: Sendable {
                     "user-\(number)", world.record([.string("d\(random.below(departments))")], groups: groups))
                 world.ask(
                     Question(
-                        action: 0, resourceType: item, subject: world.record([nil], id: "user-\(number)"),
-                        resource: world.record([], id: "item"), actionProperties: empty, context: empty))
+                        action: 0, resourceType: item, subject: world.party([nil], id: "user-\(number)"),
+                        resource: world.party([], id: "item"), actionProperties: empty, context: empty))
             }
         })
 
@@ -127,8 +127,8 @@ struct Family: Sendable {
                 let values: [Constant?] = (0..<8).map { _ in .integer(Int64(random.below(max(10, count)))) }
                 world.ask(
                     Question(
-                        action: 0, resourceType: item, subject: world.record([nil], id: "user-\(number)"),
-                        resource: world.record(values, id: "item"), actionProperties: empty, context: empty))
+                        action: 0, resourceType: item, subject: world.party([nil], id: "user-\(number)"),
+                        resource: world.party(values, id: "item"), actionProperties: empty, context: empty))
             }
         })
 

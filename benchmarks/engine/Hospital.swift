@@ -127,8 +127,8 @@ struct Hospital {
             world.ask(
                 Question(
                     action: actionIndex, resourceType: typeIndex,
-                    subject: world.record([nil, nil], id: "staff-\(person)"),
-                    resource: world.record(
+                    subject: world.party([nil, nil], id: "staff-\(person)"),
+                    resource: world.party(
                         [.string("dept_\(department)"), .integer(Int64(sensitivity))], id: "record-\(number)"),
                     actionProperties: empty, context: empty))
         }

@@ -15,15 +15,19 @@ struct Slice {
     var count = 0
 }
 
+/// What a question says of its subject or resource.
+struct Party {
+    var properties: Slice
+    var id: Slice
+}
+
 /// One question, ready to decide but for what has to be looked up: the subject and the resource by id.
 struct Question {
     var subjectType = Catalog.user
     var action: Int
     var resourceType: Int
-    /// Last slot: the subject's id.
-    var subject: Slice
-    /// Last slot: the resource's id.
-    var resource: Slice
+    var subject: Party
+    var resource: Party
     var session = Slice()
     var device = Slice()
     var actionProperties: Slice
@@ -136,14 +140,20 @@ final class World {
     var recordBytes: Int { used }
 
     /// A record of these values, in the order of the entity's attributes; nil leaves a slot empty.
-    func record(_ values: [Constant?], id: String? = nil, groups: [UInt32] = []) -> Slice {
-        builder.reset(slots: values.count + (id == nil ? 0 : 1))
+    func record(_ values: [Constant?], groups: [UInt32] = []) -> Slice {
+        builder.reset(slots: values.count)
         for (slot, value) in values.enumerated() {
             if let value { builder.set(slot, value) }
         }
-        if let id { builder.set(values.count, .string(id)) }
         if !groups.isEmpty { builder.setGroups(groups.sorted()) }
         return keep(builder.bytes)
+    }
+
+    /// Properties with an id.
+    func party(_ values: [Constant?], id: String) -> Party {
+        let properties = record(values)
+        builder.setIdentity(id)
+        return Party(properties: properties, id: keep(builder.bytes))
     }
 
     /// A session that proves a level since an instant.
@@ -192,8 +202,10 @@ final class World {
         inputs.resourceType = question.resourceType
         inputs.now = now
         hotUsed = 0
-        inputs.subjectInQuestion = hotCopy(question.subject)
-        inputs.resourceInQuestion = hotCopy(question.resource)
+        inputs.subjectID = hotCopy(question.subject.id)
+        inputs.subjectInQuestion = hotCopy(question.subject.properties)
+        inputs.resourceID = hotCopy(question.resource.id)
+        inputs.resourceInQuestion = hotCopy(question.resource.properties)
         inputs.actionInQuestion = hotCopy(question.actionProperties)
         inputs.context = hotCopy(question.context)
         inputs.session = hotCopy(question.session)
@@ -213,16 +225,16 @@ final class World {
     /// Looks subject and resource up by id.
     @inline(__always)
     private func lookUp() {
-        inputs.subject = unsafe stored(inputs.subjectInQuestion, subjectTable, subjectMask)
-        inputs.resource = unsafe stored(inputs.resourceInQuestion, resourceTable, resourceMask)
+        inputs.subject = unsafe stored(inputs.subjectID, subjectTable, subjectMask)
+        inputs.resource = unsafe stored(inputs.resourceID, resourceTable, resourceMask)
     }
 
-    /// The stored record under the id in the last slot of a part of the question.
+    /// The stored record under an id.
     @inline(__always)
     private func stored(
-        _ question: RecordView, _ table: UnsafePointer<IDTable.Entry>, _ mask: Int
+        _ identity: RecordView, _ table: UnsafePointer<IDTable.Entry>, _ mask: Int
     ) -> RecordView {
-        guard let id = question.string(question.payload(question.slotCount &- 1)) else { return .empty }
+        guard let id = identity.identity else { return .empty }
         let hash = max(1, id.hash)
         var slot = Int(truncatingIfNeeded: hash >> 7) & mask
         while unsafe table[slot].hash != 0 {
