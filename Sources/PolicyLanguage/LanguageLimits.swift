@@ -6,8 +6,8 @@ package enum LanguageLimits {
     package static let maxFileBytes = 4 << 20
     /// Files of one tenant.
     package static let maxFiles = 1_000
-    /// Bytes of all files of one tenant together. Reading takes at most 200 bytes of memory for each (measured by
-    /// the fuzz targets' worst inputs), so this bounds what text from outside can make us hold.
+    /// Bytes of all files of one tenant together, so that what text from outside can make us hold has a bound. How much
+    /// memory a byte of the worst text takes has not been measured.
     package static let maxTotalBytes = 32 << 20
     /// Parentheses, `not` and lists inside one another.
     package static let maxNesting = 64
