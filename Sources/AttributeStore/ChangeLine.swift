@@ -234,7 +234,7 @@ package struct ChangeLineReader: Sendable {
 
     /// RFC 3339, `now`, `now-5m`, `now+8h`.
     private func instant(_ value: JSONValue, _ path: String) throws(ChangeLineError) -> Int64 {
-        if let seconds = value.integer, abs(seconds) < 1 << 40 { return seconds * 1000 }
+        if let seconds = value.integer, seconds.magnitude < 1 << 40 { return seconds * 1000 }
         if let text = value.string {
             if let instant = Instant.parse(text) { return instant }
             if text == "now" { return now }

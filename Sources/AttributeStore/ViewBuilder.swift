@@ -170,7 +170,7 @@ package enum JSONConversion {
             return (exact ?? type.cases.firstIndex { $0.lowercased() == text.lowercased() }).map { .enumeration($0) }
         case (.datetime, .string(let text)): return Instant.parse(text).map { .datetime($0) }
         case (.duration, .number(let text)):
-            guard let seconds = Int64(text), abs(seconds) < 1 << 50 else { return nil }
+            guard let seconds = Int64(text), seconds.magnitude < 1 << 50 else { return nil }
             return .duration(seconds * 1000)
         case (.address, .string(let text)): return IPAddress(text).map { .address($0) }
         case (.reference(let entity), .string(let text)):

@@ -230,9 +230,15 @@ package struct Answer: Sendable, Hashable {
             cause = CauseReference(code: code, attribute: value[1]?.text, message: value[2]?.text ?? "")
         }
         stepUp = value[11].map { StepUp($0) }
-        obligations = (value[12]?.items ?? []).compactMap { item in
-            guard let id = item[0]?.text, let type = item[1]?.text else { return nil }
-            return Obligation(id: id, type: type, properties: item[2]?.pairs ?? [])
+        if let duties = value[12] {
+            // All obligations are mandatory (obligations profile, 3): one that cannot be read must not be lost.
+            guard let items = duties.items else { return nil }
+            for item in items {
+                guard let id = item[0]?.text, let type = item[1]?.text, let properties = item[2]?.pairs else {
+                    return nil
+                }
+                obligations.append(Obligation(id: id, type: type, properties: properties))
+            }
         }
         candidates = (value[13]?.items ?? []).compactMap { Candidate($0) }
     }

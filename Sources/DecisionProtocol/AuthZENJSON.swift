@@ -111,7 +111,7 @@ struct ExactNumber {
         var rest = Substring(text)
         if let mark = rest.firstIndex(where: { $0 == "e" || $0 == "E" }) {
             let power = rest[rest.index(after: mark)...]
-            guard let value = Int64(power.hasPrefix("+") ? power.dropFirst() : power), abs(value) < 1000 else {
+            guard let value = Int64(power.hasPrefix("+") ? power.dropFirst() : power), value.magnitude < 1000 else {
                 return nil
             }
             exponent = value

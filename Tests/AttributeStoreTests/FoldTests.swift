@@ -87,6 +87,20 @@ struct FoldTests {
         #expect(try temporary.view("session", "s1") { $0.string($0.payload(slots.subject))?.text } == "user\u{0}ada")
     }
 
+    @Test("durations and instants at the ends of the numbers are refused, not computed with")
+    func endsOfNumbers() throws {
+        let least = JSONValue.number("-9223372036854775808")
+        #expect(JSONConversion.constant(least, of: .duration) == nil)
+        #expect(JSONConversion.constant(.number("-90"), of: .duration) == .duration(-90_000))
+        let line = JSONValue.object([
+            "signal": .object([
+                "name": .string("user.risk"), "subject": .object(["type": .string("user"), "id": .string("ada")]),
+                "value": .string("high"), "at": least,
+            ])
+        ])
+        #expect(throws: ChangeLineError.self) { try ChangeLineReader(now: 0).change(line) }
+    }
+
     @Test("nesting counts at once and rewrites no view; a circle is refused")
     func nesting() throws {
         let temporary = try TemporaryStore()

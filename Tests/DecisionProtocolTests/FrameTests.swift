@@ -67,6 +67,26 @@ struct FrameTests {
         #expect(Answer(value) == nil)
     }
 
+    @Test("an answer with a duty that cannot be read is none")
+    func unreadableDuty() {
+        func answer(_ duty: CBORValue) -> Answer? {
+            Answer(.record([0: .unsigned(1), 1: .unsigned(1), 2: .unsigned(0), 3: .unsigned(0), 12: .array([duty])]))
+        }
+        #expect(answer(.record([0: .text("id"), 1: .text("custom"), 2: .map([])]))?.obligations.count == 1)
+        #expect(answer(.record([0: .text("id"), 2: .map([])])) == nil)
+        #expect(answer(.text("notify")) == nil)
+    }
+
+    @Test("an exponent at the end of the numbers is refused, not followed")
+    func hugeExponent() throws {
+        for power in ["-9223372036854775808", "9223372036854775807", "-99999999999999999999"] {
+            let json = try JSONValue.parse(
+                #"{"subject":{"type":"user","id":"u","properties":{"x":1e\#(power)}},"action":{"name":"a"},"#
+                    + #""resource":{"type":"t","id":"1"}}"#)
+            #expect(throws: RequestError.self) { try Question(json: json) }
+        }
+    }
+
     @Test("every protocol error comes back by its code", arguments: ProtocolError.Code.allCases)
     func errors(code: ProtocolError.Code) {
         guard case .error(let error) = ServerFrame(ProtocolError(code, "mend it").frame) else {
