@@ -10,6 +10,8 @@ import subprocess
 import sys
 
 BINARIES, TOOL, EXAMPLES = sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "10"
+# It runs in the world's folder.
+TOOL = os.path.abspath(TOOL)
 sys.argv = ["gateway.py", BINARIES]
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway import World, HERE, expect, free_port  # noqa: E402
