@@ -164,7 +164,8 @@ test: prepare-tests peers ## Run all tests
 	bash Tests/BlackBox/subscriptions.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug
 	python3 Tests/BlackBox/schemathesis.py .build/debug $(SCHEMATHESIS)/bin/schemathesis 2
-	$(SWIFT) test --skip-build
+	# One after the other: tests that wait for another thread must not fill the pool that both run on.
+	$(SWIFT) test --skip-build --no-parallel
 
 clean: ## Remove what the build made
 	rm -rf .build benchmarks/.build benchmarks/out
