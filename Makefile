@@ -109,6 +109,7 @@ bench-compile: prepare ## Compile growing and adversarial policies: table, plot,
 	@python3 benchmarks/engine.py .build/release --compile
 
 bench-table: ## Put the figures of the last run into README.md
+	@mkdir -p benchmarks/out
 	@$(SWIFT) build --package-path benchmarks -c release --product bench >benchmarks/out/build.log 2>&1 || { tail -20 benchmarks/out/build.log >&2; exit 1; }
 	@benchmarks/.build/release/bench table benchmarks/results/latest.json README.md
 

@@ -79,9 +79,12 @@ struct Laboratory {
     func stiled(_ arm: String, store: String, users: Int, rules: Int, _ extra: [String] = []) throws -> Server {
         let socket = "\(work)/\(UUID().uuidString.prefix(8)).sock"
         let log = "\(work)/\(arm.filter { $0.isLetter }).log"
+        // Logs of decisions go with the run: two daemons on one store have each their own, and stores stay as they are.
+        let decisions = try knows("--log-dir") ? ["--log-dir", "\(work)/decisions-\(UUID().uuidString.prefix(8))"] : []
         let process = try spawn(
             "\(binaries)/stiled",
-            ["--store", "\(stores)/\(store)", "--socket", socket, "--reactors", "1", "--pin", "\(processor)"] + extra,
+            ["--store", "\(stores)/\(store)", "--socket", socket, "--reactors", "1", "--pin", "\(processor)"]
+                + decisions + extra,
             errors: log)
         let server = Server(arm: arm, socket: socket, users: users, rules: rules, process: process)
         try waitFor(server, log)

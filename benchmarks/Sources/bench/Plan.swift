@@ -98,12 +98,12 @@ struct Plan {
 
     /// Stile without its decision log.
     private mutating func unlogged() throws -> Server? {
-        guard try laboratory.knows("--decision-log") else {
+        guard try laboratory.knows("--log-dir") else {
             notes.append("log on and off: this stiled has no decision log")
             return nil
         }
         return try laboratory.stiled(
-            "stile, log off", store: "users-100000", users: Plan.users, rules: Plan.rules, ["--decision-log", "off"])
+            "stile, log off", store: "users-100000", users: Plan.users, rules: Plan.rules, ["--log", "off"])
     }
 
     /// Stile on views that are sealed at rest.
