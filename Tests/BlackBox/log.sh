@@ -9,7 +9,7 @@ stile tenant create acme --store "$store" >/dev/null
 stile policy push "$ledger" --store "$store" --tenant acme >/dev/null
 stile load --store "$store" --tenant acme "$ledger"/data/*.jsonl >/dev/null
 # Rings of a killed process outlive it only in memory.
-rings=$(mktemp -d /dev/shm/stile-test-XXXXXX)
+rings=$(mktemp -d -p /dev/shm)
 trap 'rm -rf "$rings"; finish' EXIT
 read_question='{"subject":{"type":"user","id":"bob"},"action":{"name":"read"},"resource":{"type":"payrun","id":"p"},"session":"s-bob"}'
 # begin OPTIONS…: a daemon with a log; its id is in $server.

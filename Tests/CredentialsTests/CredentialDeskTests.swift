@@ -11,7 +11,7 @@ private final class Scratch {
     let desk: CredentialDesk
 
     init() throws {
-        var template = Array("/tmp/stile-credentials-XXXXXX".utf8CString)
+        var template = Array("/tmp/stile-credentials-\(String(repeating: "X", count: 6))".utf8CString)
         let path = unsafe template.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress, let made = unsafe mkdtemp(base) else { return "" }
             return unsafe String(cString: made)
