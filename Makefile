@@ -9,8 +9,8 @@ SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
 PACKAGES := liblmdb-dev libsystemd-dev libssl-dev libzstd-dev pkg-config gcc libc6-dev
 
-# And those that the tests of the gateway need besides.
-TEST_PACKAGES := python3 python3-venv openssl nginx-light
+# And those that the tests need besides: of the gateway, of the manual.
+TEST_PACKAGES := python3 python3-venv openssl nginx-light lmdb-utils
 
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
@@ -161,6 +161,7 @@ test: prepare-tests peers ## Run all tests
 	KILLS=2 bash Tests/BlackBox/log.sh .build/debug
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
+	python3 Tests/Manual/manual.py .build/debug
 	bash Tests/Cedar/run.sh .build/debug $(PEERS_PYTHON)
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	bash Tests/BlackBox/subscriptions.sh .build/debug

@@ -154,7 +154,15 @@ struct ExplainCommand: ParsableCommand {
     @Argument(help: "A code such as E0303; without one, all codes are listed.")
     var code: String?
 
+    @Flag(help: "Say it of every code.")
+    var all = false
+
+    func validate() throws {
+        if all && code != nil { throw ValidationError("name a code, or --all") }
+    }
+
     func run() throws {
+        if all { return print(DiagnosticCode.allCases.map(Self.text).joined(separator: "\n\n")) }
         guard let code else {
             for code in DiagnosticCode.allCases { print("\(code.rawValue)  \(code.title)") }
             return
@@ -162,7 +170,11 @@ struct ExplainCommand: ParsableCommand {
         guard let known = DiagnosticCode(rawValue: code.uppercased()) else {
             throw Terminal.failure("no code \(code): `stile explain` lists them", ExitCode(64))
         }
-        print("\(known.rawValue): \(known.title)\n\n\(known.explanation)")
+        print(Self.text(known))
+    }
+
+    private static func text(_ code: DiagnosticCode) -> String {
+        "\(code.rawValue): \(code.title)\n\n\(code.explanation)"
     }
 }
 

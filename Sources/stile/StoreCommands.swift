@@ -119,8 +119,11 @@ struct TenantCommand: ParsableCommand {
         @Flag(help: "Needed, because nothing brings the data back.")
         var yes = false
 
-        func run() throws {
+        func validate() throws {
             guard yes else { throw ValidationError("this deletes all data of \(id): add --yes") }
+        }
+
+        func run() throws {
             try withStore { () throws(StoreError) in try Store(path: store).deleteTenant(id) }
             print("tenant \(id) deleted")
         }
