@@ -59,7 +59,9 @@ let package = Package(
         .target(name: "DecisionEngine", dependencies: ["Memory", "PolicyLanguage"], swiftSettings: strict),
         .target(
             name: "AttributeStore",
-            dependencies: ["CLMDB", "CLinux", "Memory", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine"],
+            dependencies: [
+                "CLMDB", "CLinux", "Cryptography", "Memory", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine",
+            ],
             swiftSettings: strict),
 
         // What policies mean, symbolically.
@@ -205,6 +207,7 @@ let package = Package(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "Memory", "PolicyLanguage", "StrictJSON"],
             swiftSettings: strict),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
         .testTarget(
             name: "DecisionPathTests",
             dependencies: ["DecisionPath", "AttributeStore", "CBOR", "DecisionProtocol", "Memory", "StrictJSON"],

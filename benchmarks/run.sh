@@ -79,6 +79,12 @@ done
 for rules in 100 1000 10000; do
   [ -d "$stores/users-100000-rules-$rules" ] || with_rules "$stores/users-100000" "$stores/users-100000-rules-$rules" "$rules"
 done
+if [ ! -d "$stores/users-100000-sealed" ]; then
+  rm -rf "$stores/sealing"
+  cp -r "$stores/users-100000" "$stores/sealing"
+  "$binaries/stile" tenant seal bench --store "$stores/sealing" >/dev/null
+  mv "$stores/sealing" "$stores/users-100000-sealed"
+fi
 if [ -d "$stores/users-1000000" ] && [ ! -d "$stores/users-1000000-rules-10000" ]; then
   with_rules "$stores/users-1000000" "$stores/users-1000000-rules-10000" 10000
 fi

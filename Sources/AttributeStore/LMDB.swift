@@ -24,10 +24,15 @@ package struct LMDBError: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// The map is full: http://www.lmdb.tech/doc/group__errors.html, MDB_MAP_FULL.
     package static let mapFull: Int32 = MDB_MAP_FULL
+    /// A sealed value cannot be opened, or one that is to be sealed cannot be; no code of LMDB's, whose own lie between
+    /// -30,800 and -30,700.
+    package static let unsealable: Int32 = -40_000
     /// No such key: MDB_NOTFOUND.
     package static let notFound: Int32 = MDB_NOTFOUND
 
-    package var description: String { "\(operation): \(unsafe String(cString: mdb_strerror(code)))" }
+    package var description: String {
+        code == Self.unsealable ? operation : "\(operation): \(unsafe String(cString: mdb_strerror(code)))"
+    }
 }
 
 private func check(_ code: Int32, _ operation: @autoclosure () -> String) throws(LMDBError) {
@@ -37,6 +42,15 @@ private func check(_ code: Int32, _ operation: @autoclosure () -> String) throws
 /// A handle of a named database.
 package struct LMDBDatabase: Sendable, Hashable {
     let handle: MDB_dbi
+    /// What values are sealed for, beside their key, where the tenant seals; 0 where they stay plain.
+    private(set) var domain: UInt8 = 0
+
+    /// The same database, whose values are sealed for a domain: a number of its own that never changes.
+    func sealed(_ domain: UInt8) -> LMDBDatabase {
+        var database = self
+        database.domain = domain
+        return database
+    }
 }
 
 /// An open environment; shared by all threads of the process.
@@ -168,6 +182,8 @@ package struct LMDBReadTransaction: ~Copyable {
     private let environment: LMDBEnvironment
     fileprivate let handle: OpaquePointer
     private var isLive = true
+    /// Opens what is sealed; nil reads values as they lie.
+    var seal: TenantSeal?
 
     package init(_ environment: LMDBEnvironment) throws(LMDBError) {
         var pointer: OpaquePointer?
@@ -200,7 +216,8 @@ package struct LMDBReadTransaction: ~Copyable {
         isLive = false
     }
 
-    /// The value of a key, lent until the snapshot ends; nil when there is none or no snapshot is held.
+    /// The value of a key as it lies in the map, lent until the snapshot ends; nil when there is none or no snapshot is
+    /// held.
     package func get(_ database: LMDBDatabase, _ key: UnsafeRawBufferPointer) throws(LMDBError)
         -> UnsafeRawBufferPointer?
     {
@@ -211,7 +228,7 @@ package struct LMDBReadTransaction: ~Copyable {
     /// The value of a key, lent to the closure.
     package func get(_ database: LMDBDatabase, _ key: [UInt8]) throws(LMDBError) -> [UInt8]? {
         guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
-        return try unsafe copy(of: key, in: database, handle)
+        return try unsafe copy(of: key, in: database, handle, seal)
     }
 
     /// All pairs whose key starts with the prefix, in order, until `body` returns false.
@@ -221,7 +238,7 @@ package struct LMDBReadTransaction: ~Copyable {
         _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
     ) throws(LMDBError) {
         guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
-        try unsafe scanPairs(handle, database, prefix, from: from ?? prefix, body)
+        try unsafe scanPairs(handle, database, prefix, from: from ?? prefix, seal, body)
     }
 
     /// Pairs from a key on, lent to the closure one after the other, in order, until `body` returns false.
@@ -240,10 +257,12 @@ package struct LMDBReadTransaction: ~Copyable {
             return unsafe mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE)
         }
         while code == 0 {
-            let isEnough = unsafe !body(
-                UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size),
-                UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size))
-            if isEnough { return }
+            let keyBytes = unsafe UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size)
+            var bytes = unsafe UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
+            if let seal, database.domain != 0, unsafe bytes.first == Key.sealed {
+                unsafe bytes = try seal.open(bytes, database, keyBytes)
+            }
+            if unsafe !body(keyBytes, bytes) { return }
             code = unsafe mdb_cursor_get(cursor, &key, &value, MDB_NEXT)
         }
         if code != MDB_NOTFOUND { throw LMDBError(code, "walking") }
@@ -262,6 +281,8 @@ package struct LMDBWriteTransaction: ~Copyable {
     private let environment: LMDBEnvironment
     private let handle: OpaquePointer
     private var isDone = false
+    /// Seals and opens; nil leaves values as they are.
+    var seal: TenantSeal?
 
     /// Waits for other writers.
     package init(_ environment: LMDBEnvironment) throws(LMDBError) {
@@ -282,11 +303,12 @@ package struct LMDBWriteTransaction: ~Copyable {
 
     /// A copy of a key's value.
     package func get(_ database: LMDBDatabase, _ key: [UInt8]) throws(LMDBError) -> [UInt8]? {
-        try unsafe copy(of: key, in: database, handle)
+        try unsafe copy(of: key, in: database, handle, seal)
     }
 
     /// Puts a pair.
-    package func put(_ database: LMDBDatabase, _ key: [UInt8], _ value: [UInt8]) throws(LMDBError) {
+    package func put(_ database: LMDBDatabase, _ key: [UInt8], _ plain: [UInt8]) throws(LMDBError) {
+        let value = try seal?.sealed(plain, database, key) ?? plain
         let code = unsafe key.withUnsafeBytes { keyBytes in
             unsafe value.withUnsafeBytes { valueBytes in
                 var key = unsafe MDB_val(
@@ -315,9 +337,10 @@ package struct LMDBWriteTransaction: ~Copyable {
 
     /// All pairs whose key starts with the prefix, in order, until `body` returns false. `body` must not write.
     package func scan(
-        _ database: LMDBDatabase, prefix: [UInt8] = [], _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
+        _ database: LMDBDatabase, prefix: [UInt8] = [], from: [UInt8]? = nil,
+        _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
     ) throws(LMDBError) {
-        try unsafe scanPairs(handle, database, prefix, from: prefix, body)
+        try unsafe scanPairs(handle, database, prefix, from: from ?? prefix, seal, body)
     }
 
     /// The last key of a database.
@@ -360,7 +383,7 @@ private func keyAtEnd(_ transaction: OpaquePointer, _ database: LMDBDatabase) th
 }
 
 private func copy(
-    of key: [UInt8], in database: LMDBDatabase, _ transaction: OpaquePointer
+    of key: [UInt8], in database: LMDBDatabase, _ transaction: OpaquePointer, _ seal: TenantSeal?
 ) throws(LMDBError) -> [UInt8]? {
     let result: Result<[UInt8]?, LMDBError> = unsafe key.withUnsafeBytes { bytes in
         do throws(LMDBError) {
@@ -370,11 +393,12 @@ private func copy(
             return .failure(error)
         }
     }
-    return try result.get()
+    guard let value = try result.get(), let seal else { return try result.get() }
+    return try seal.plain(value, database, key)
 }
 
 private func scanPairs(
-    _ transaction: OpaquePointer, _ database: LMDBDatabase, _ prefix: [UInt8], from: [UInt8],
+    _ transaction: OpaquePointer, _ database: LMDBDatabase, _ prefix: [UInt8], from: [UInt8], _ seal: TenantSeal?,
     _ body: (_ key: [UInt8], _ value: [UInt8]) -> Bool
 ) throws(LMDBError) {
     var cursor: OpaquePointer?
@@ -395,7 +419,7 @@ private func scanPairs(
         let keyBytes = unsafe Array(UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size))
         guard keyBytes.starts(with: prefix) else { return }
         let valueBytes = unsafe Array(UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size))
-        if !body(keyBytes, valueBytes) { return }
+        if try !body(keyBytes, seal?.plain(valueBytes, database, keyBytes) ?? valueBytes) { return }
         code = unsafe mdb_cursor_get(cursor, &key, &value, MDB_NEXT)
     }
     if code != MDB_NOTFOUND { throw LMDBError(code, "scanning") }

@@ -12,12 +12,20 @@ package struct Store: Sendable {
     /// Open every environment for writing, whatever it is opened for first: a process has an environment open once, in
     /// one way, and this one will write.
     package var isWriting = false
+    /// The directory of the tenants' own keys, `<tenant>.key`, that wrap the keys their data are sealed under.
+    package var keys: String
 
-    package init(path: String, mapSize: Int = StoreLimits.defaultMapSize) {
+    /// - Parameters:
+    ///   - path: the store's directory.
+    ///   - mapSize: bytes of address space of each tenant.
+    ///   - keys: the directory of the tenants' own keys; the environment's STILE_KEYS, else `control/keys` of the store.
+    package init(path: String, mapSize: Int = StoreLimits.defaultMapSize, keys: String? = nil) {
         var path = path
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
         self.path = path
         self.mapSize = mapSize
+        let named = unsafe getenv("STILE_KEYS")
+        self.keys = keys ?? (unsafe named.map { unsafe String(cString: $0) }) ?? "\(path)/control/keys"
     }
 
     private var controlPath: String { "\(path)/control" }
@@ -42,19 +50,23 @@ package struct Store: Sendable {
 
     /// Makes a tenant, and the store when it is not there yet.
     /// - Throws: `tenant_invalid`, `tenant_exists`, or what the file system says.
-    package func createTenant(_ id: String, _ record: TenantRecord) throws(StoreError) {
+    /// - Parameter isSealed: what the tenant's store will hold is sealed from the first value on.
+    package func createTenant(_ id: String, _ record: TenantRecord, isSealed: Bool = false) throws(StoreError) {
         guard Self.isTenantID(id) else {
             throw StoreError(
                 .tenantInvalid, "\"\(id)\" is no tenant id: use a-z, 0-9 and -, at most 63 characters, not - first")
         }
         let control = try openControlForWriting()
+        var record = record
+        if isSealed { record.sealing = [try makeDataKey(id, number: 1, time: record.created)] }
+        let entry = [Key.plain] + record.cbor.encoded
         try mapErrors(controlPath) { () throws(LMDBError) -> StoreError? in
             let database = try control.database(Self.registry)
             let transaction = try LMDBWriteTransaction(control)
             if try transaction.get(database, Array(id.utf8)) != nil {
                 return StoreError(.tenantExists, "tenant \"\(id)\" exists already")
             }
-            try transaction.put(database, Array(id.utf8), [Key.plain] + record.cbor.encoded)
+            try transaction.put(database, Array(id.utf8), entry)
             do throws(StoreError) {
                 try makeDirectory(tenantPath(id))
             } catch {
@@ -64,7 +76,14 @@ package struct Store: Sendable {
             return nil
         }
         // Makes the databases, so that readers that may not write can open them.
-        _ = try openEnvironment(id, readOnly: false)
+        let environment = try openEnvironment(id, readOnly: false)
+        if isSealed {
+            let databases = try TenantDatabases.opened(environment)
+            try mapErrors(environment.path) { () throws(LMDBError) -> StoreError? in
+                try Self.announce(1, databases, environment)
+                return nil
+            }
+        }
         Doorbell(self)?.ringRegistry()
     }
 
@@ -207,8 +226,8 @@ package struct Store: Sendable {
         }
     }
 
-    private func makeDirectory(_ path: String) throws(StoreError) {
-        if unsafe mkdir(path, 0o750) == 0 || errno == EEXIST { return }
+    func makeDirectory(_ path: String, _ mode: mode_t = 0o750) throws(StoreError) {
+        if unsafe mkdir(path, mode) == 0 || errno == EEXIST { return }
         let code = errno
         if code == ENOENT {
             throw StoreError(.storeMissing, "the directory above \(path) does not exist: make it first")
@@ -237,6 +256,9 @@ package struct TenantRecord: Sendable, Hashable {
     package var minCoverage: Int
     /// What it may take of the machine.
     package var limits: TenantLimits
+    /// The keys that its data are sealed under, oldest first; empty when they are not. More than one while all is sealed
+    /// anew.
+    package var sealing: [WrappedKey] = []
 
     package init(
         created: Int64, allowedUsers: [UInt32], minCoverage: Int = 0, limits: TenantLimits = TenantLimits()
@@ -252,6 +274,10 @@ package struct TenantRecord: Sendable, Hashable {
             0: .number(created), 1: .array(allowedUsers.map { .number($0) }),
             2: minCoverage == 0 ? nil : .number(minCoverage),
             3: limits == TenantLimits() ? nil : limits.cbor,
+            4: sealing.isEmpty
+                ? nil
+                : .array(
+                    sealing.map { .array([.number($0.number), .bytes($0.wrapped), .number($0.created)]) }),
         ])
     }
 
@@ -263,5 +289,12 @@ package struct TenantRecord: Sendable, Hashable {
         minCoverage = Int(clamping: value[2]?.int ?? 0)
         allowedUsers = (value[1]?.items ?? []).compactMap { $0.uint.map { UInt32(truncatingIfNeeded: $0) } }
         limits = TenantLimits(value[3])
+        sealing = (value[4]?.items ?? []).compactMap { entry in
+            guard let parts = entry.items, parts.count == 3, let number = parts[0].uint,
+                case .bytes(let wrapped) = parts[1]
+            else { return nil }
+            return WrappedKey(
+                number: UInt32(truncatingIfNeeded: number), wrapped: wrapped, created: parts[2].int ?? 0)
+        }
     }
 }

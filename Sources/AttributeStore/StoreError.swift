@@ -25,6 +25,10 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         case budgetExceeded = "budget_exceeded"
         /// Somebody else has changed what this change was made for.
         case conflict = "conflict"
+        /// The key at hand is not the one that the tenant was sealed under.
+        case keyWrong = "key_wrong"
+        /// Sealed values cannot be read or written.
+        case sealed = "store_sealed"
         case damaged = "store_damaged"
         case failed = "store_failed"
     }
@@ -55,6 +59,8 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
             self.init(
                 .diskFull,
                 "no room left on the disk of \(path); nothing of this batch was kept. Free room and try again")
+        case LMDBError.unsealable:
+            self.init(.sealed, "\(path) is sealed: \(error)")
         case EIO, EFBIG:
             self.init(
                 .failed,

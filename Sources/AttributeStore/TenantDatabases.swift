@@ -44,18 +44,18 @@ struct TenantDatabases: Sendable {
     let nesting: LMDBDatabase
 
     init(_ environment: LMDBEnvironment) throws(LMDBError) {
-        log = try environment.database("log")
-        subjects = try environment.database("subjects")
-        groups = try environment.database("groups")
+        log = try environment.database("log").sealed(1)
+        subjects = try environment.database("subjects").sealed(2)
+        groups = try environment.database("groups").sealed(3)
         groupNumbers = try environment.database("groupNumbers")
         members = try environment.database("members")
         memberships = try environment.database("memberships")
-        sessions = try environment.database("sessions")
-        devices = try environment.database("devices")
-        resources = try environment.database("resources")
-        signals = try environment.database("signals")
-        views = try environment.database("views")
-        policies = try environment.database("policies")
+        sessions = try environment.database("sessions").sealed(4)
+        devices = try environment.database("devices").sealed(5)
+        resources = try environment.database("resources").sealed(6)
+        signals = try environment.database("signals").sealed(7)
+        views = try environment.database("views").sealed(8)
+        policies = try environment.database("policies").sealed(9)
         meta = try environment.database("meta")
         parents = try environment.database("parents")
         containers = try environment.database("containers")
@@ -85,8 +85,10 @@ struct TenantDatabases: Sendable {
 
 /// Keys and fixed values, all big-endian so that they sort as numbers.
 enum Key {
-    /// The first byte of every value: plain. Sealed forms take other numbers.
+    /// The first byte of every value: plain.
     static let plain: UInt8 = 1
+    /// The first byte of a sealed value (`TenantSeal`).
+    static let sealed: UInt8 = 2
     static let user: UInt8 = 0
     static let group: UInt8 = 1
 

@@ -27,6 +27,7 @@ package struct TenantReader: ~Copyable {
     let databases: TenantDatabases
     private let path: String
     private var transaction: LMDBReadTransaction
+    private let seal: TenantSeal
     /// Scratch for keys.
     private var key = GrowableBytes(capacity: 512)
     /// Places of views in the snapshot of `cachedSnapshot`.
@@ -43,6 +44,8 @@ package struct TenantReader: ~Copyable {
         let databases = try TenantDatabases.opened(environment)
         var transaction = try Self.begin(environment)
         transaction.reset()
+        seal = TenantSeal(store, tenant: tenant)
+        transaction.seal = seal
         self.environment = environment
         self.databases = databases
         self.transaction = transaction
@@ -90,7 +93,8 @@ package struct TenantReader: ~Copyable {
         return generations
     }
 
-    /// The record of an entity, lent until the snapshot ends; empty when there is none.
+    /// The record of an entity, lent until the snapshot ends, or of a tenant that seals until seven more were asked for;
+    /// empty when there is none.
     /// - Parameters:
     ///   - prefix: layout and type.
     ///   - id: its id, at most `StoreLimits.maxIDBytes` bytes; a longer one is nobody's.
@@ -100,14 +104,21 @@ package struct TenantReader: ~Copyable {
         key.append(prefix.bytes)
         unsafe key.append(id)
         let hash = unsafe ViewCache.hash(key.borrowed)
-        if let known = unsafe cache.find(key.borrowed, hash: hash) { return unsafe RecordView(known) }
         do throws(LMDBError) {
+            if let known = unsafe cache.find(key.borrowed, hash: hash) { return try unsafe record(known) }
             guard let value = try unsafe transaction.get(databases.views, key.borrowed) else { return .empty }
             unsafe cache.store(key.borrowed, hash: hash, value)
-            return unsafe RecordView(value)
+            return try unsafe record(value)
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
+    }
+
+    /// The record in a value of `views` whose key is in `key`.
+    @inline(__always)
+    private func record(_ value: UnsafeRawBufferPointer) throws(LMDBError) -> RecordView {
+        guard unsafe value.first == Key.sealed else { return unsafe RecordView(value) }
+        return try unsafe RecordView(seal.open(value, databases.views, key.borrowed))
     }
 
     /// False when the snapshot has no view of the type at all: an application that registers no resources pays nothing

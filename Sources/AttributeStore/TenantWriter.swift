@@ -12,6 +12,7 @@ package struct TenantWriter: ~Copyable {
     private let store: Store
     private let tenant: String
     private let doorbell: Doorbell?
+    private let seal: TenantSeal
     /// Catalogs of live layouts, kept while the generations stand.
     private var layouts: [LiveLayout] = []
     private var knownPolicy: UInt64?
@@ -29,6 +30,7 @@ package struct TenantWriter: ~Copyable {
         self.store = store
         self.tenant = tenant
         doorbell = Doorbell(store)
+        seal = TenantSeal(store, tenant: tenant)
         environment.clearStaleReaders()
     }
 
@@ -52,7 +54,10 @@ package struct TenantWriter: ~Copyable {
         var refusal: StoreError?
         var sequence: UInt64 = 0
         do throws(LMDBError) {
-            let transaction = try LMDBWriteTransaction(environment)
+            var transaction = try LMDBWriteTransaction(environment)
+            transaction.seal = seal
+            // Within the transaction: another process can have begun to seal, or to seal with another key.
+            try seal.follow(try transaction.get(databases.meta, TenantSeal.metaKey))
             sequence = (try transaction.lastKey(databases.log)).map { Key.uint64($0) } ?? 0
             let generations = try refresh(transaction)
             var fold = Fold(databases, generations, layouts)

@@ -21,7 +21,9 @@ enum Operator {
 struct TenantCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tenant", abstract: "Create, list and delete tenants, say who may ask about them and how much.",
-        subcommands: [Create.self, List.self, Allow.self, Limit.self, Delete.self])
+        subcommands: [
+            Create.self, List.self, Allow.self, Limit.self, SealTenant.self, RewrapTenant.self, Delete.self,
+        ])
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -41,6 +43,9 @@ struct TenantCommand: ParsableCommand {
             help: "Per cent of the rules that tests must reach before the gateway activates a version.")
         var minCoverage = 0
 
+        @Flag(help: "Seal what the store will hold of the tenant: see `stile tenant seal --help`.")
+        var sealed = false
+
         func validate() throws {
             guard (0...100).contains(minCoverage) else { throw ValidationError("--min-coverage is from 0 to 100") }
         }
@@ -50,9 +55,11 @@ struct TenantCommand: ParsableCommand {
                 try Store(path: store).createTenant(
                     id,
                     TenantRecord(
-                        created: Terminal.nowMilliseconds, allowedUsers: allowUser, minCoverage: minCoverage))
+                        created: Terminal.nowMilliseconds, allowedUsers: allowUser, minCoverage: minCoverage),
+                    isSealed: sealed)
             }
             print("tenant \(id) created in \(store)")
+            if sealed { print("its key is \(Store(path: store).keyPath(id)): keep a copy elsewhere") }
         }
     }
 
@@ -74,9 +81,11 @@ struct TenantCommand: ParsableCommand {
                         JSONValue.object([
                             "id": .string(id), "created": .string(Instant.format(record.created)),
                             "allowed_users": .array(record.allowedUsers.map { .integer($0) }),
+                            "sealed": .bool(!record.sealing.isEmpty),
                         ]).compact)
                 } else {
-                    print("\(id)  created \(Instant.format(record.created))")
+                    let seal = record.sealing.isEmpty ? "" : "  sealed"
+                    print("\(id)  created \(Instant.format(record.created))\(seal)")
                 }
             }
         }

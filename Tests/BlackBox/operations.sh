@@ -368,4 +368,41 @@ grep -q 'version 1 is too large: rules of the tenant is 2' "$work/log" || fail "
 stile tenant limit acme --store "$store" rules=none >/dev/null
 stop "$process"
 ok "a version above the tenant's limits is refused at the push, and by a daemon that starts"
+
+# 6. A tenant that seals: its file tells nothing, keys can change under a daemon that answers, without a key it denies.
+store=$work/sealing socket=$work/sealing.sock data=$work/sealing/tenants/acme/data.mdb
+stile tenant create acme --store "$store" --sealed | grep -q 'its key is .*/control/keys/acme.key: keep a copy' ||
+  fail "the key's place is not told"
+stile policy push "$ledger" --store "$store" --tenant acme >/dev/null
+stile load --store "$store" --tenant acme "$ledger"/data/*.jsonl >/dev/null
+! grep -qa 'Payroll Approvers' "$data" || fail "a sealed file tells of groups"
+! grep -qa 'permit read on payrun' "$data" || fail "a sealed file tells of policies"
+stile tenant list --store "$store" --json | grep -q '"sealed":true' || fail "list does not say that it is sealed"
+serve "$store" "$socket" "$work/log"
+server=$process
+decides "$socket" acme Payroll/read || fail "a sealed tenant is not decided for"
+(for _ in $(seq 40); do stile ask --socket "$socket" --tenant acme "$question" >/dev/null || exit 1; done) &
+asker=$!
+stile tenant seal acme --store "$store" | grep -q '^[0-9]* values of tenant acme sealed' || fail "sealing says nothing"
+wait "$asker" || fail "an answer failed while the data key changed"
+decides "$socket" acme Payroll/read || fail "no decision under the new data key"
+stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree after sealing anew"
+mv "$store/control/keys/acme.key" "$work/former.key"
+head -c 32 /dev/urandom >"$store/control/keys/acme.key"
+chmod 600 "$store/control/keys/acme.key"
+refuses 70 'is not the key that tenant "acme" was sealed under' stile policy list --store "$store" --tenant acme
+stile tenant rewrap acme --former "$work/former.key" --store "$store" >/dev/null
+stile policy list --store "$store" --tenant acme >/dev/null || fail "the new key does not open"
+stop "$server"
+mv "$store/control/keys/acme.key" "$work/acme.key"
+serve "$store" "$socket" "$work/log"
+! decides "$socket" acme Payroll/read || fail "decided without the key"
+grep -q 'acme.key' "$work/log" || fail "the log does not name the key that is missing"
+mkdir "$work/keys"
+cp "$work/acme.key" "$work/keys/"
+stop "$process"
+STILE_KEYS=$work/keys serve "$store" "$socket" "$work/log"
+decides "$socket" acme Payroll/read || fail "STILE_KEYS is not looked in"
+stop "$process"
+ok "a sealed tenant: nothing readable, keys change under a daemon that answers, no key means no decision"
 echo "$passed passed, 0 failed"

@@ -109,7 +109,7 @@ struct Plan {
     /// Stile on views that are sealed at rest.
     private mutating func sealed() throws -> Server? {
         guard FileManager.default.fileExists(atPath: "\(laboratory.stores)/users-100000-sealed") else {
-            notes.append("sealed views: this Stile does not seal")
+            notes.append("sealed views: no such store")
             return nil
         }
         return try laboratory.stiled(
