@@ -7,10 +7,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 # Debian packages that the build needs; each is installed only when it is missing.
-PACKAGES := liblmdb-dev libsystemd-dev libssl-dev libzstd-dev pkg-config gcc libc6-dev
+PACKAGES := liblmdb-dev libsystemd-dev libssl-dev libzstd-dev pkg-config gcc libc6-dev python3
 
 # And those that the tests need besides: of the gateway, of the manual.
-TEST_PACKAGES := python3 python3-venv openssl nginx-light lmdb-utils
+TEST_PACKAGES := python3 python3-venv openssl nginx-light lmdb-utils mandoc
 
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
@@ -31,7 +31,10 @@ SCHEMATHESIS := .build/schemathesis
 PEERS := benchmarks/.venv
 PEERS_PYTHON := $(PEERS)/bin/python3
 
-.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test lint prove demo bench bench-table bench-engine bench-compile install install-libstile clean
+# Where the programs lie that are installed.
+BINARIES ?= .build/release
+
+.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test lint prove demo bench bench-table bench-engine bench-compile install install-libstile install-manual clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -123,17 +126,29 @@ install-libstile: libstile ## Install the C client alone
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(CLIENT_VERSION)|' Sources/CStile/libstile.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libstile.pc
 	install -D -m 0644 Sources/CStile/libstile.3 $(DESTDIR)$(PREFIX)/share/man/man3/libstile.3
 
-install: build install-libstile ## Install programs, the C client, units and completions (PREFIX, DESTDIR)
+# Of the programs that are built; the gateway's come with install-gateway.
+install-manual: ## Install manual pages and completions alone
+	python3 docs/man/generate.py $(BINARIES) .build/man
+	for page in .build/man/*; do \
+	  install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	for program in stile stiled stile-gateway; do \
+	  [ -x $(BINARIES)/$$program ] || continue; \
+	  install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d; \
+	  $(BINARIES)/$$program --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program; \
+	  $(BINARIES)/$$program --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$program; \
+	  $(BINARIES)/$$program --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish; \
+	done
+
+install: build install-libstile install-manual ## Install programs, the C client, units, manual and completions (PREFIX, DESTDIR)
 	install -D -m 0755 .build/release/stile $(DESTDIR)$(PREFIX)/bin/stile
 	install -D -m 0755 .build/release/stiled $(DESTDIR)$(PREFIX)/bin/stiled
 	install -D -m 0644 systemd/stiled.service $(DESTDIR)$(PREFIX)/lib/systemd/system/stiled.service
 	install -D -m 0644 systemd/stiled.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/stiled.socket
 	install -D -m 0644 systemd/stile.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/stile.conf
 	install -D -m 0644 systemd/stile.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/stile.conf
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	.build/release/stile --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stile
 
-install-gateway: build-gateway ## Install the gateway, its units and the proxies' examples
+install-gateway: build-gateway install-manual ## Install the gateway, its units and the proxies' examples
 	install -D -m 0755 .build/release/stile-gateway $(DESTDIR)$(PREFIX)/bin/stile-gateway
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/stile-gateway.service systemd/stile-gateway-*.socket
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile systemd/gateway.json systemd/stile-gateway-network.conf
@@ -162,6 +177,7 @@ test: prepare-tests peers ## Run all tests
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
 	python3 Tests/Manual/manual.py .build/debug
+	python3 Tests/Manual/man.py .build/debug
 	bash Tests/Cedar/run.sh .build/debug $(PEERS_PYTHON)
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	bash Tests/BlackBox/subscriptions.sh .build/debug

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the manual to the programs: every fenced block of README.md and docs/*.md is run against the real ones.
+"""Holds the manual to the programs: every fenced block of README.md, docs/*.md and stile(5) is run against the real ones.
 
     manual.py BINARIES [FILE…]        STILE_RECORD=1 writes what commands print, and docs/codes.md, anew
 
@@ -83,7 +83,11 @@ class Manual:
 
     def __init__(self, path, binaries):
         self.path, self.binaries = path, binaries
-        self.lines = path.read_text().split("\n")
+        text = path.read_text()
+        if path.suffix == ".5":
+            text = re.sub(r'^\.\\" (catalog|stile)\n\.Bd .*$', r"```\1", text, flags=re.M)
+            text = re.sub(r"^\.Ed$", "```", text, flags=re.M).replace("\\e", "\\")
+        self.lines = text.split("\n")
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="manual-"))
         self.home = self.work / "home"
         self.home.mkdir()
@@ -526,7 +530,8 @@ def main():
     except Wrong as wrong:
         print(f"FAILED: {wrong}", file=sys.stderr)
         failed += 1
-    for path in named or [HERE / "README.md", *sorted((HERE / "docs").glob("*.md"))]:
+    documents = [HERE / "README.md", *sorted((HERE / "docs").glob("*.md")), HERE / "docs/man/stile.5"]
+    for path in named or documents:
         manual = Manual(path, binaries)
         try:
             manual.run()
