@@ -16,6 +16,7 @@ tools=$here/out/tools
 mkdir -p "$tools"
 cc -O2 -Wall -Wextra -o "$tools/echo" "$here/floor/echo.c"
 cc -O2 -Wall -Wextra -I"$top/Sources/CStile/include" -o "$tools/load" "$here/load/load.c" "$client/libstile.a" -pthread
+cc -std=gnu11 -O2 -Wall -Wextra -shared -fPIC -o "$tools/count.so" "$here/count/count.c"
 
 # make_store DIRECTORY USERS RULES: a store with the tenant "bench".
 make_store() {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -175,6 +176,8 @@ int stile_set_nice(int nice) {
     if (getpriority(PRIO_PROCESS, 0) <= nice) return 0;
     return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
 }
+
+void stile_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int stile_begin_writing(int file, int64_t offset, int64_t count) {
     return sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);

@@ -45,7 +45,8 @@ package final class DecisionServer {
         let (listener, path) = try listen()
         let state = ServerState(configuration, board: board, log: log, storeBell: storeBell, listener: listener)
         let bells = try startReactors(state)
-        guard Thread.start({ storeBell.run() }) else { throw ServerError(.system, "a thread could not be started") }
+        let isHeard = Thread.start("bell") { storeBell.run() }
+        guard isHeard else { throw ServerError(.system, "a thread could not be started") }
         let place = path ?? "the socket handed over"
         ServerLog.write(
             .notice, "listening on \(place), \(configuration.reactors) reactors, store \(configuration.store.path)")
@@ -106,7 +107,8 @@ package final class DecisionServer {
             let log = try DecisionLog(settings, board: board, software: "stiled \(Self.version)") { notice in
                 ServerLog.write(notice.isError ? .error : .notice, notice.text)
             }
-            guard Thread.start({ log.run() }) else { throw LogError("a thread could not be started") }
+            let isWriting = Thread.start("decision log") { log.run() }
+            guard isWriting else { throw LogError("a thread could not be started") }
             self.log = log
         } catch {
             throw ServerError(.system, "the decision log: \(error)")
@@ -124,7 +126,7 @@ package final class DecisionServer {
             let nice = configuration.nice
             let pin = configuration.pin >= 0 ? configuration.pin + index : -1
             state.runningReactors.wrappingAdd(1, ordering: .relaxed)
-            let started = Thread.start {
+            let started = Thread.start("reactor \(index)") {
                 if pin >= 0, stile_pin(Int32(pin)) != 0 {
                     ServerLog.write(.warning, "processor \(pin) cannot be pinned")
                 }
@@ -273,17 +275,24 @@ private final class TenantWatch {
 /// Threads from closures.
 private enum Thread {
     private final class Body {
+        let name: String
         let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+        init(_ name: String, _ run: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.run = run
+        }
     }
 
     /// The box is retained for the thread and released by it: one `passRetained`, one `takeRetainedValue`.
-    static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
-        let box = unsafe Unmanaged.passRetained(Body(body))
+    /// - Parameter name: what `top -H` shows, at most 15 bytes.
+    static func start(_ name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
+        let box = unsafe Unmanaged.passRetained(Body(name, body))
         let code = unsafe stile_thread(
             { argument in
                 guard let argument = unsafe argument else { return nil }
-                unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+                let body = unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
+                unsafe stile_name_thread(body.name)
+                body.run()
                 return nil
             }, box.toOpaque())
         if code != 0 { unsafe box.release() }

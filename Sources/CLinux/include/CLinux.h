@@ -74,6 +74,8 @@ int stile_is_in_memory(const char *path);
 int stile_begin_writing(int file, int64_t offset, int64_t count);
 /* CRC-32C (RFC 3720, appendix B.4) of more bytes after those that gave `crc`; 0 begins. By instruction where there is one. */
 uint32_t stile_crc32c(uint32_t crc, const void *bytes, size_t count);
+/* Gives the calling thread the name that top -H and /proc show: the first 15 bytes. */
+void stile_name_thread(const char *name);
 /* Starts a detached thread. */
 int stile_thread(void *(*body)(void *), void *argument);
 

@@ -76,7 +76,10 @@ struct Laboratory {
     // MARK: Servers
 
     /// Starts stiled on a store and waits for its socket.
-    func stiled(_ arm: String, store: String, users: Int, rules: Int, _ extra: [String] = []) throws -> Server {
+    func stiled(
+        _ arm: String, store: String, users: Int, rules: Int, _ extra: [String] = [],
+        environment: [String: String] = [:]
+    ) throws -> Server {
         let socket = "\(work)/\(UUID().uuidString.prefix(8)).sock"
         let log = "\(work)/\(arm.filter { $0.isLetter }).log"
         // Logs of decisions go with the run: two daemons on one store have each their own, and stores stay as they are.
@@ -85,7 +88,7 @@ struct Laboratory {
             "\(binaries)/stiled",
             ["--store", "\(stores)/\(store)", "--socket", socket, "--reactors", "1", "--pin", "\(processor)"]
                 + decisions + extra,
-            errors: log)
+            errors: log, environment: environment)
         let server = Server(arm: arm, socket: socket, users: users, rules: rules, process: process)
         try waitFor(server, log)
         return server
@@ -160,6 +163,23 @@ struct Laboratory {
         return bytes
     }
 
+    /// What the reactors of a server that was started under `count.so` have done so far.
+    func counts(_ server: Server, _ path: String) throws -> (allocations: UInt64, releases: UInt64, locks: UInt64) {
+        let data = try Data(contentsOf: URL(fileURLWithPath: path))
+        var sum: (allocations: UInt64, releases: UInt64, locks: UInt64) = (0, 0, 0)
+        for slot in stride(from: 0, to: data.count - 31, by: 32) {
+            let words = data.withUnsafeBytes { bytes in
+                (0..<4).map { bytes.loadUnaligned(fromByteOffset: slot + $0 * 8, as: UInt64.self) }
+            }
+            let comm = "/proc/\(server.process.processIdentifier)/task/\(words[0])/comm"
+            guard words[0] != 0, let name = try? String(contentsOfFile: comm, encoding: .utf8),
+                name.hasPrefix("reactor")
+            else { continue }
+            sum = (sum.allocations + words[1], sum.releases + words[2], sum.locks + words[3])
+        }
+        return sum
+    }
+
     /// True when stiled takes this option.
     func knows(_ option: String) throws -> Bool {
         let help = try run("\(binaries)/stiled", ["--help"])
@@ -168,8 +188,11 @@ struct Laboratory {
 
     // MARK: Processes
 
-    func spawn(_ program: String, _ arguments: [String], errors: String) throws -> Process {
+    func spawn(
+        _ program: String, _ arguments: [String], errors: String, environment: [String: String] = [:]
+    ) throws -> Process {
         let process = Process()
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
         _ = FileManager.default.createFile(atPath: errors, contents: nil)

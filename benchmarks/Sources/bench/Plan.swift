@@ -38,6 +38,8 @@ struct Plan {
             floor.stop()
         }
         try depths(base, floor)
+        say("Memory taken and locks on the way from frame to answer")
+        try steadyState()
         say("Connections")
         try connections(base, floor)
         say("Client and server on two processors")
@@ -114,6 +116,30 @@ struct Plan {
         }
         return try laboratory.stiled(
             "stile, sealed", store: "users-100000-sealed", users: Plan.users, rules: Plan.rules)
+    }
+
+    /// Counts what the reactor's thread takes of memory and locks while it answers, with a library that stands before
+    /// the C library. The first load warms up; the second, on a connection of its own, is counted.
+    private mutating func steadyState() throws {
+        let path = "\(laboratory.work)/counts"
+        let server = try laboratory.stiled(
+            "stile, counted", store: "users-100000", users: Plan.users, rules: Plan.rules,
+            environment: ["LD_PRELOAD": "\(laboratory.tools)/count.so", "STILE_COUNTS": path])
+        defer { server.stop() }
+        let load = Load(depth: 64, seconds: isQuick ? 0.5 : 2)
+        var histogram = ArmResult(arm: Arm(server: server, load: load)).histogram
+        _ = try laboratory.measure(server, load, seed: 1, into: &histogram)
+        let before = try laboratory.counts(server, path)
+        let report = try laboratory.measure(server, load, seed: 2, into: &histogram)
+        let after = try laboratory.counts(server, path)
+        let answers = Double(report.answers)
+        let allocations = after.allocations - before.allocations
+        let locks = after.locks - before.locks
+        figure("reactor_allocations_per_answer", Double(allocations) / answers, "count", limit: 0.001)
+        figure("reactor_locks_per_answer", Double(locks) / answers, "count", limit: 0.001)
+        print(
+            "  \(report.answers) answers on a new connection: \(allocations) allocations, "
+                + "\(after.releases - before.releases) releases, \(locks) locks")
     }
 
     private func connections(_ base: Server, _ floor: Server) throws {
