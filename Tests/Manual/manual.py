@@ -15,6 +15,7 @@ What stands behind the three backticks says what a block is:
     console              commands behind `$ `, and what they print; `…` stands for any lines, or for any text in a line
     console background=N the command goes on running, the manual goes on; `of=N` shows what it has printed since,
                          `end=N` interrupts it and shows the rest
+    console eventually   the same, asked again for some seconds until it is so: what another process writes meanwhile
     json question        asked of the folder `of=PATH`; the `json answer` behind it holds what the answer must hold
     json, jsonl          is JSON, JSON Lines
     grammar, cddl        lines of grammar/stile.ebnf, of grammar/decision.cddl
@@ -266,9 +267,21 @@ class Manual:
         for command, expected in self.commands(block):
             written += [f"{'$ ' if number == 0 else ''}{line}" for number, line in enumerate(command)]
             text = self.substituted("\n".join(command))
-            found = self.start(name, text, expected) if name else self.shell(text)
+            if "eventually" in block.flags:
+                found = self.eventually(text, expected)
+            else:
+                found = self.start(name, text, expected) if name else self.shell(text)
             written += self.compare(expected, found, f"$ {command[0]}", isOrdered=not name)
         self.record(block, written)
+
+    def eventually(self, command, expected):
+        """What a command prints as soon as that is what is expected, or after five seconds."""
+        deadline = time.time() + (1 if RECORD else 5)
+        while True:
+            found = self.shell(command)
+            if time.time() > deadline or not RECORD and self.align(expected, found, dict(self.bound)):
+                return found
+            time.sleep(0.1)
 
     @staticmethod
     def commands(block):
@@ -496,6 +509,17 @@ def causes():
     return count
 
 
+def productions():
+    """docs/language.md shows every phrase of the grammar."""
+    text = (HERE / "docs/language.md").read_text()
+    phrases = (HERE / "grammar/stile.ebnf").read_text().partition("/* Tokens */")[0]
+    names = re.findall(r"^(\w+) +::=", phrases, re.M)
+    missing = [name for name in names if not re.search(rf"^{name} +::=", text, re.M)]
+    if missing or len(names) < 40:
+        raise Wrong(f"docs/language.md shows no {', '.join(missing)} of the grammar")
+    return len(names)
+
+
 def links():
     """Links between the documents and to their headings lead somewhere."""
     documents = [HERE / "README.md", HERE / "CONTRIBUTING.md", HERE / "ARCHITECTURE.md", *(HERE / "docs").glob("*.md")]
@@ -526,7 +550,7 @@ def main():
     try:
         if not named:
             index(binaries)
-            print(f"ok: the codes; {causes()} causes; {limits()} limits; {links()} links")
+            print(f"ok: the codes; {productions()} phrases; {causes()} causes; {limits()} limits; {links()} links")
     except Wrong as wrong:
         print(f"FAILED: {wrong}", file=sys.stderr)
         failed += 1
