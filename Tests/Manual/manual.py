@@ -150,10 +150,13 @@ class Manual:
     # Files
 
     def file(self, block):
-        """Writes the block where `file=` says."""
+        """Writes the block where `file=` says, and the text before it: marks are not shown to readers."""
         for option, mode in (("file", "w"), ("append", "a")):
             if option in block.options:
                 path = self.home / block.options[option]
+                text = "\n".join(self.lines[:block.first - 1])
+                if f"`{block.options[option]}`" not in text and f"`{path.parent.name}`" not in text:
+                    raise Wrong(f"the text does not say that this is {block.options[option]}")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open(path, mode) as output:
                     output.write(block.text)
