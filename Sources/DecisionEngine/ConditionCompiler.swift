@@ -143,7 +143,7 @@ extension Compiler {
             if attribute.isStored { flags |= OperandFlags.stored }
             if attribute.isFromRequest { flags |= OperandFlags.inQuestion }
             if attribute.isRequired { flags |= OperandFlags.required }
-            let standIn = fallback ?? attribute.defaultValue
+            let standIn = attribute.defaultValue ?? fallback
             let defaultSlot = standIn.map { self.slot(of: $0) + 1 } ?? 0
             places.append(
                 (

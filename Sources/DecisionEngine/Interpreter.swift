@@ -261,12 +261,9 @@ package struct Interpreter: Sendable {
         case .constant(let value): return value
         case .attribute(let reference): return value(of: reference, situation)
         case .attributeOr(let reference, let fallback):
-            guard let attribute = declaration(reference, situation) else { return nil }
-            if attribute.isStored, let value = live(reference, situation) { return value }
-            if attribute.isFromRequest, case .value(let value) = situation.given[reference.scope]?[reference.name] {
-                return value
-            }
-            return fallback
+            // Only where the type at hand has no default: a default makes the attribute one that is always there.
+            guard declaration(reference, situation) != nil else { return nil }
+            return value(of: reference, situation) ?? fallback
         case .subject: return .reference(entity: situation.subjectType, id: situation.subjectID)
         case .resource: return .reference(entity: situation.resourceType, id: situation.resourceID)
         case .now: return .datetime(situation.now)

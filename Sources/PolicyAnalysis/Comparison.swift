@@ -15,8 +15,12 @@ package struct ComparisonOptions: Sendable {
     package var isSelfContained = false
     /// Regions of one cell and one pair of answers, at most.
     package var maxRegions = 100
-    /// Conflicts of the solver for all cells together: what bounds the time.
-    package var budget = 5_000_000
+    /// Steps that the whole comparison may take; what it has not settled by then is not proven. Counted, so that the same
+    /// comparison always gets as far.
+    package var budget = Self.defaultBudget
+
+    /// Some seconds.
+    package static let defaultBudget = 500_000_000
 
     package init() {}
 }
@@ -60,11 +64,24 @@ package func compare(
 ) throws(CompileError) -> PolicyComparison {
     var comparer = Comparer(old: try Decider(old), new: try Decider(new), options: options)
     let cells = Comparer.cells(old.catalog, new.catalog)
+    // Every cell has its share of the budget, and what others leave of theirs; what the hard ones need more is left to
+    // the end, so that none takes the share of another.
+    var left = options.budget
+    var open: [Cell] = []
     for (index, cell) in cells.enumerated() {
         progress(index, cells.count)
-        comparer.compare(cell)
+        let budget = WorkBudget(max(1, left / (2 * (cells.count - index))))
+        if !comparer.compare(cell, budget) { open.append(cell) }
+        left -= budget.total - budget.left
+    }
+    for (index, cell) in open.enumerated() {
+        let budget = WorkBudget(max(1, left / (open.count - index)))
+        comparer.forget(cell)
+        if !comparer.compare(cell, budget) { comparer.note(cell, "the budget of \(options.budget) steps is used up") }
+        left -= budget.total - budget.left
     }
     progress(cells.count, cells.count)
+    comparer.comparison.cells = cells.count
     return comparer.comparison
 }
 
@@ -73,13 +90,11 @@ private struct Comparer {
     let new: Decider
     let options: ComparisonOptions
     var comparison = PolicyComparison()
-    var budget: Int
 
     init(old: Decider, new: Decider, options: ComparisonOptions) {
         self.old = old
         self.new = new
         self.options = options
-        budget = options.budget
     }
 
     /// The cells that one of the catalogs defines.
@@ -101,19 +116,26 @@ private struct Comparer {
         return cells
     }
 
-    mutating func compare(_ cell: Cell) {
-        comparison.cells += 1
+    /// What was found of a cell is not counted any more.
+    mutating func forget(_ cell: Cell) {
+        comparison.regions.removeAll { $0.cell == cell }
+        comparison.unproven.removeAll { $0.cell == cell }
+    }
+
+    /// Adds what there is to tell of a cell; false when the budget did not suffice for all of it.
+    mutating func compare(_ cell: Cell, _ budget: WorkBudget) -> Bool {
         guard let before = Self.restriction(old.policies, cell), let after = Self.restriction(new.policies, cell) else {
-            compareWithNothing(cell)
-            return
+            compareWithNothing(cell, budget)
+            return !budget.isUsedUp
         }
-        let space = RequestSpace(cell, [before, after])
+        let space = RequestSpace(cell, [before, after], budget)
         var one = space.outcomes(side: 0)
         var two = space.outcomes(side: 1)
         addUnknownSubject(space, &one, &two)
+        if budget.isUsedUp { return false }
         if one.hasTooManyDemands || two.hasTooManyDemands {
             note(cell, "the requires of this action have too many combinations of demands")
-            return
+            return true
         }
         var cases: [RegionSearch.Case] = []
         var labels: [(old: Outcome, new: Outcome, difference: String?)] = []
@@ -134,17 +156,16 @@ private struct Comparer {
                 }
             }
         }
-        if cases.isEmpty { return }
+        if cases.isEmpty { return true }
         search(space, cases, labels)
+        return !budget.isUsedUp
     }
 
     private mutating func search(
         _ space: RequestSpace, _ cases: [RegionSearch.Case],
         _ labels: [(old: Outcome, new: Outcome, difference: String?)]
     ) {
-        let search = RegionSearch(space, cases: cases, limit: options.maxRegions, budget: budget)
-        let found = search.run()
-        budget = search.budgetLeft
+        let found = RegionSearch(space, cases: cases, limit: options.maxRegions).run()
         for region in found.regions {
             let label = labels[region.label]
             let witness = (
@@ -157,7 +178,7 @@ private struct Comparer {
                     conditions: region.conditions, witness: witness, isConfirmed: isConfirmed,
                     doubt: region.doubt ?? (isConfirmed ? nil : "the witness does not confirm it")))
         }
-        if let reason = found.incomplete { note(space.cell, reason) }
+        if let reason = found.incomplete, !space.budget.isUsedUp { note(space.cell, reason) }
         if !found.regions.isEmpty, !space.incompatible.isEmpty {
             note(
                 space.cell,
@@ -165,20 +186,19 @@ private struct Comparer {
         }
     }
 
-    private mutating func note(_ cell: Cell, _ reason: String) { comparison.unproven.append((cell, reason)) }
+    mutating func note(_ cell: Cell, _ reason: String) { comparison.unproven.append((cell, reason)) }
 
     /// Where only one version knows the cell, the other answers every question with an error.
-    private mutating func compareWithNothing(_ cell: Cell) {
+    private mutating func compareWithNothing(_ cell: Cell, _ budget: WorkBudget) {
         let isOld = Self.restriction(old.policies, cell) != nil
         let decider = isOld ? old : new
         guard let restriction = Self.restriction(decider.policies, cell) else { return }
-        let space = RequestSpace(cell, [restriction])
+        let space = RequestSpace(cell, [restriction], budget)
         let outcomes = space.outcomes(side: 0)
         for (outcome, signal) in outcomes.outcomes.sorted(by: { $0.key.order < $1.key.order }) where outcome != .error {
-            let search = RegionSearch(
-                space, cases: [RegionSearch.Case(signal: signal, given: signal)], limit: 1, budget: budget)
-            let found = search.run()
-            budget = search.budgetLeft
+            let found = RegionSearch(
+                space, cases: [RegionSearch.Case(signal: signal, given: signal)], limit: 1
+            ).run()
             for region in found.regions {
                 let witness = space.situation(region.question, side: 0)
                 let isConfirmed = decider.outcome(witness) == outcome
@@ -190,7 +210,7 @@ private struct Comparer {
                         witness: (witness, witness), isConfirmed: isConfirmed,
                         doubt: region.doubt ?? (isConfirmed ? nil : "the witness does not confirm it")))
             }
-            if let reason = found.incomplete { note(cell, reason) }
+            if let reason = found.incomplete, !budget.isUsedUp { note(cell, reason) }
         }
     }
 

@@ -65,7 +65,7 @@ extension RequestSpace {
     }
 
     /// The question is an error because of this attribute.
-    private func fault(_ reading: AttributeReading) -> Signal {
+    func fault(_ reading: AttributeReading) -> Signal {
         var parts: [Signal] = [isMalformed(reading)]
         if reading.attribute.isRequired {
             parts.append(circuit.all(reading.variables.map { signal(.absent($0)) }))
@@ -149,6 +149,8 @@ private struct Weighing {
         guard let joins = joins(limit) else { return ([:], false) }
         var found: [DemandByName: [Signal]] = [:]
         for (join, questions) in joins {
+            space.budget.spend(permits.count)
+            if space.budget.isUsedUp { return ([:], false) }
             let here = circuit.all([unmet, questions])
             if here == .no { continue }
             for (demand, chosen) in choices(permits, join) {

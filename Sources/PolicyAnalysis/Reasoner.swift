@@ -30,13 +30,11 @@ final class Reasoner {
     private let relevant: [Int]
     /// Cases that the theories cannot decide, by what is true in them.
     private(set) var undecided: Set<String> = []
-    /// Conflicts left to spend.
-    var budget: Int
+    private var budget: WorkBudget { space.budget }
 
     /// - Parameter roots: all formulas that will be asked about, or parts of them.
-    init(_ space: RequestSpace, roots: [Signal], budget: Int) {
+    init(_ space: RequestSpace, roots: [Signal]) {
         self.space = space
-        self.budget = budget
         let axioms = Axioms(space, roots: roots)
         relevant = space.circuit.support(roots + axioms.formulas).filter { space.atoms[$0] != nil }
         check = TheoryCheck(space, axioms, atoms: relevant.compactMap { space.atoms[$0] })
@@ -106,15 +104,18 @@ final class Reasoner {
         let wanted = assumptions.filter { $0 != .yes }
         let literals = wanted.map { literal($0) }
         while true {
-            switch solver.solve(assuming: literals, budget: &budget) {
+            switch solver.solve(assuming: literals, budget) {
             case .exhausted: return .exhausted
             case .unsatisfiable:
                 let core = Set(solver.core)
                 return .none(zip(wanted, literals).filter { core.contains($1) }.map { $0.0 })
             case .satisfiable: break
             }
+            budget.spend(10 * relevant.count)
             let truths = model()
-            switch check.run(truths) {
+            let outcome = check.run(truths)
+            if budget.isUsedUp { return .exhausted }
+            switch outcome {
             case .consistent(let values): return .found(FoundQuestion(truths: truths, values: values))
             case .contradiction(let premises): solver.add(premises.map { !literal($0) })
             case .undecided(let values, let reason):
@@ -134,6 +135,7 @@ final class Reasoner {
 
     /// The truth of formulas in a question.
     func truths(_ signals: [Signal], in question: FoundQuestion) -> [Bool] {
+        budget.spend(circuit.count)
         var memo: [Int: Bool] = [:]
         return signals.map { circuit.evaluate($0, &memo) { question.truths[$0] ?? false } }
     }

@@ -41,17 +41,13 @@ struct RegionSearch {
     /// Regions at most.
     private let limit: Int
 
-    init(_ space: RequestSpace, cases: [Case], limit: Int, budget: Int) {
+    init(_ space: RequestSpace, cases: [Case], limit: Int) {
         self.space = space
         self.cases = cases
         self.limit = limit
         features = space.features()
-        reasoner = Reasoner(
-            space, roots: cases.flatMap { [$0.signal, $0.given] } + features.map(\.signal), budget: budget)
+        reasoner = Reasoner(space, roots: cases.flatMap { [$0.signal, $0.given] } + features.map(\.signal))
     }
-
-    /// Conflicts of the solver left to spend.
-    var budgetLeft: Int { reasoner.budget }
 
     func run() -> FoundRegions {
         var found = FoundRegions()
@@ -68,7 +64,7 @@ struct RegionSearch {
             switch reasoner.question([wanted.signal, activation]) {
             case .none: return
             case .exhausted:
-                found.incomplete = "the search was given up: its budget is used up"
+                found.incomplete = space.budget.reason
                 return
             case .found(let question):
                 let region = describe(index, question, doubt: nil)
@@ -104,7 +100,9 @@ struct RegionSearch {
         }
         return FoundRegion(
             label: index, literals: kept, conditions: texts, question: question,
-            doubt: doubt ?? (isCovered ? nil : "something in it cannot be analysed"))
+            doubt: doubt
+                ?? (isCovered
+                    ? nil : space.budget.isUsedUp ? space.budget.reason : "something in it cannot be analysed"))
     }
 
     /// The literals without which the region would hold questions that are not wanted.

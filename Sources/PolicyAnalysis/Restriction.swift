@@ -131,13 +131,6 @@ package struct Restriction: Sendable {
         }
         return attributes.first { $0.name == reference.name }
     }
-
-    /// Calls `body` with every operand of every condition, roles included.
-    func forEachOperand(_ body: (Operand) -> Void) {
-        for condition in rules.map(\.condition) + obligations.map(\.condition) + roles {
-            condition.forEachTest { test in test.forEachOperand(body) }
-        }
-    }
 }
 
 /// What remains of the policies when some facts are known.
@@ -148,6 +141,27 @@ package func restrict(
 ) -> Restriction {
     var restrictor = Restrictor(policies, subjectType, action, resourceType, facts)
     return restrictor.run()
+}
+
+extension Restriction {
+    /// A cell of which nothing is known, seen by some conditions alone: it has no rules, and what can make a question an
+    /// error is what these conditions read.
+    /// - Parameter roles: what remains of the roles for the subject type, as `rolesOpen` gives it.
+    static func open(
+        _ conditions: [Condition], _ policies: CheckedPolicies, subjectType: Int, action: Int, resourceType: Int,
+        roles: [Condition]
+    ) -> Restriction {
+        var restrictor = Restrictor(policies, subjectType, action, resourceType, KnownFacts())
+        restrictor.roles = roles
+        return restrictor.open(conditions)
+    }
+
+    /// What the roles' conditions are for a subject of a type of whom nothing is known.
+    static func rolesOpen(_ policies: CheckedPolicies, subjectType: Int) -> [Condition] {
+        var restrictor = Restrictor(policies, subjectType, 0, 0, KnownFacts())
+        restrictor.restrictRoles()
+        return restrictor.roles
+    }
 }
 
 private struct Restrictor {
@@ -171,10 +185,22 @@ private struct Restrictor {
         interpreter = Interpreter(policies)
     }
 
-    mutating func run() -> Restriction {
+    mutating func restrictRoles() {
         for role in policies.roles {
             roles.append(role.subjectTypes.contains(subjectType) ? remaining(role.condition) : .constant(false))
         }
+    }
+
+    func open(_ conditions: [Condition]) -> Restriction {
+        let (known, open) = faults(conditions)
+        return Restriction(
+            policies: policies, subjectType: subjectType, action: action, resourceType: resourceType, facts: facts,
+            isDefined: policies.catalog.actions[action].resourceTypes.contains(resourceType), rules: [],
+            obligations: [], roles: roles, knownFaults: known, openFaults: open)
+    }
+
+    mutating func run() -> Restriction {
+        restrictRoles()
         var rules: [Restriction.Rule] = []
         for (index, rule) in policies.rules.enumerated()
         where applies(rule.subjectTypes, rule.actions, rule.resourceTypes) {
@@ -321,7 +347,7 @@ private struct Restrictor {
         switch fact(reference) {
         case .open: return standIn.map { .attributeOr(reference, $0) } ?? .attribute(reference)
         case .value(let value): return .constant(value)
-        case .malformed, nil: return (standIn ?? attribute.defaultValue).map { .constant($0) }
+        case .malformed, nil: return (attribute.defaultValue ?? standIn).map { .constant($0) }
         }
     }
 }

@@ -302,7 +302,7 @@ private struct SQLWriter {
         guard let attribute = plan.restriction.declaration(reference) else {
             throw SQLError(description: "the type has no attribute \(reference.name)")
         }
-        if let constant = standIn ?? attribute.defaultValue {
+        if let constant = attribute.defaultValue ?? standIn {
             return "COALESCE(\(column), \(try literal(constant, attribute.type)))"
         }
         if attribute.isOptional, !nullable.contains(column) { nullable.append(column) }

@@ -16,6 +16,16 @@ struct RandomComparisonTests {
         return Int(unsafe String(cString: text)) ?? 150
     }
 
+    /// Steps for one pair: of what does not suffice for a cell, the test asks nothing. `STILE_PROVE_BUDGET` raises it.
+    static let options: ComparisonOptions = {
+        var options = ComparisonOptions()
+        options.budget = 20_000_000
+        if let text = unsafe getenv("STILE_PROVE_BUDGET"), let steps = unsafe Int(String(cString: text)) {
+            options.budget = steps
+        }
+        return options
+    }()
+
     @Test("what is called equal is equal, what is called different has a witness, and every difference is told")
     func randomPairs() throws {
         let seed = TestSeed.next()
@@ -28,7 +38,7 @@ struct RandomComparisonTests {
             var random = RandomPolicies(seed: one)
             let old = random.policies()
             let new = random.changed(old)
-            let comparison = try compare(old, new)
+            let comparison = try compare(old, new, Self.options)
             if comparison.isProvenEqual { equal += 1 } else { different += 1 }
             unproven += comparison.unproven.count
             for (cell, reason) in comparison.unproven {
@@ -37,7 +47,9 @@ struct RandomComparisonTests {
             for region in comparison.regions where region.doubt == nil {
                 #expect(region.isConfirmed, "seed \(one): \(region)")
             }
-            for region in comparison.regions where region.doubt != nil {
+            // What a cell's budget did not suffice for may be in doubt; the cell is told as not proven then.
+            let open = Set(comparison.unproven.map(\.cell))
+            for region in comparison.regions where region.doubt != nil && !open.contains(region.cell) {
                 Issue.record("seed \(one): doubt \(region.doubt ?? "") \(region.cell) \(region.conditions)")
             }
             if let missed = missed(comparison, old, new, &random) {

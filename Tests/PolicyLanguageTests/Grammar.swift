@@ -109,6 +109,10 @@ extension GrammarExpression {
 struct Branch: Hashable, Sendable {
     var choice: Int
     var alternative: Int
+
+    static func isBefore(_ left: Branch, _ right: Branch) -> Bool {
+        (left.choice, left.alternative) < (right.choice, right.alternative)
+    }
 }
 
 private struct Reader {

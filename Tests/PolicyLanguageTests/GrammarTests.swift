@@ -52,10 +52,15 @@ struct GrammarTests {
         let ways = Self.branches(grammar, tokens: true)
         var words = 0
         var number = 0
-        // As many as wanted, and more when a way was not taken by chance.
-        while number < Self.sentences || (number < 20 * Self.sentences && generator.taken.count < ways.count) {
+        // As many as wanted, and then one for each way that was not taken by chance.
+        var left: [Branch] = []
+        while number < Self.sentences || !left.isEmpty {
             number += 1
-            let sentence = generator.sentence()
+            let sentence =
+                left.popLast().map { generator.join(generator.tokens(taking: $0)) } ?? generator.sentence()
+            if number == Self.sentences {
+                left = ways.filter { generator.taken[$0] == nil }.sorted(by: Branch.isBefore)
+            }
             words += sentence.utf8.count
             let mistakes = Self.mistakes(in: sentence)
             let isGood = mistakes.isEmpty
@@ -136,7 +141,10 @@ struct GrammarTests {
         generator.maxDepth = 8
         let literals = grammar.literals.sorted()
         var agreed = (sentences: 0, others: 0)
-        for number in 0..<Self.sentences * 4 {
+        var number = 0
+        // As many as wanted, and more as long as chance has given too few of one kind.
+        while number < Self.sentences * 4 || (agreed.sentences <= 20 && number < Self.sentences * 40) {
+            number += 1
             var tokens = generator.tokens()
             if tokens.isEmpty || tokens.count > 400 { continue }
             let place = Int.random(in: 0..<tokens.count, using: &generator.numbers)

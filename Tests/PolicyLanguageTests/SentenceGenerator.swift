@@ -25,6 +25,8 @@ struct SentenceGenerator {
     private(set) var taken: [Branch: Int] = [:]
     /// Phrases inside one another before only short ways are taken.
     var maxDepth = 14
+    /// What the choices on the way to a wanted one are to take, the first time that they are met.
+    private var steering: [Int: Int] = [:]
     private let words: Set<String>
     /// The least depth of each production.
     private let heights: [String: Int]
@@ -41,6 +43,13 @@ struct SentenceGenerator {
 
     /// The tokens of a sentence.
     mutating func tokens(of name: String = "file") -> [String] { phrase(.reference(name), depth: 0) }
+
+    /// The tokens of a sentence that takes a way of the grammar, if any sentence does.
+    mutating func tokens(taking branch: Branch) -> [String] {
+        steering = grammar.route(to: branch)
+        defer { steering = [:] }
+        return tokens()
+    }
 
     /// A sentence, with anything that may stand between its tokens.
     mutating func sentence(of name: String = "file", comments: Bool = true) -> String {
@@ -109,15 +118,22 @@ struct SentenceGenerator {
         let most =
             isOptional ? 1 : depth > maxDepth ? least : least + Int.random(in: 0...(depth < 4 ? 6 : 3), using: &numbers)
         var count = least
-        if most > least, least > 0 || enters(id, part, depth: depth) { count = max(1, most) }
+        if let way = steering.removeValue(forKey: id) {
+            count = way == 0 ? 0 : max(1, most)
+        } else if most > least, least > 0 || enters(id, part, depth: depth) {
+            count = max(1, most)
+        }
         if least == 0, count == 0 { taken[Branch(choice: id, alternative: 0), default: 0] += 1 }
         if count > 0 { taken[Branch(choice: id, alternative: 1), default: 0] += 1 }
         // Of alternatives that stand once, each is taken at most once, in any order.
         if case .reference(let name) = part, grammar.productions[name]?.constraint == "once",
             case .choice(let alternatives, let choice)? = grammar.productions[name]?.expression
         {
-            let order = alternatives.indices.shuffled(using: &numbers).prefix(count)
-            return order.flatMap { way in
+            var order = alternatives.indices.shuffled(using: &numbers)
+            if count > 0, let way = steering.removeValue(forKey: choice) {
+                order.swapAt(0, order.firstIndex(of: way) ?? 0)
+            }
+            return order.prefix(count).flatMap { way in
                 taken[Branch(choice: choice, alternative: way), default: 0] += 1
                 return phrase(alternatives[way], depth: depth + 1)
             }
@@ -135,7 +151,9 @@ struct SentenceGenerator {
 
     private mutating func choose(_ alternatives: [GrammarExpression], _ id: Int, depth: Int) -> Int {
         var ways = Array(alternatives.indices)
-        if depth > maxDepth {
+        if let way = steering.removeValue(forKey: id) {
+            ways = [way]
+        } else if depth > maxDepth {
             let heights = alternatives.map { Self.height($0, self.heights) }
             ways = ways.filter { heights[$0] == heights.min() }
         } else if Bool.random(using: &numbers) {
@@ -150,7 +168,7 @@ struct SentenceGenerator {
     // MARK: Tokens
 
     private mutating func token(_ name: String) -> String {
-        if name == "Name", Int.random(in: 0..<4, using: &numbers) > 0 {
+        if name == "Name", steering.isEmpty, Int.random(in: 0..<4, using: &numbers) > 0 {
             return Self.names.randomElement(using: &numbers) ?? "x"
         }
         while true {
@@ -171,7 +189,8 @@ struct SentenceGenerator {
         case .choice(let alternatives, let id):
             return characters(alternatives[choose(alternatives, id, depth: depth)], depth: depth)
         case .repetition(let part, let least, let isOptional, let id):
-            let count = enters(id, part, depth: 0) ? isOptional ? 1 : Int.random(in: 1...5, using: &numbers) : least
+            let isEntered = steering.removeValue(forKey: id).map { $0 == 1 } ?? enters(id, part, depth: 0)
+            let count = isEntered ? isOptional ? 1 : Int.random(in: 1...5, using: &numbers) : least
             taken[Branch(choice: id, alternative: min(count, 1)), default: 0] += 1
             var text = ""
             for _ in 0..<count { text += characters(part, depth: depth) }
@@ -222,6 +241,66 @@ struct SentenceGenerator {
         case .sequence(let parts): parts.map { height($0, known) }.max() ?? 0
         case .choice(let parts, _): parts.map { height($0, known) }.min() ?? 0
         case .repetition(let part, let least, _, _): least == 0 ? 0 : height(part, known)
+        }
+    }
+}
+
+// MARK: Routes
+
+extension Grammar {
+    /// What choices have to take, from `file` on, for a sentence to take a branch.
+    fileprivate func route(to branch: Branch) -> [Int: Int] {
+        guard
+            let home = names.first(where: { productions[$0]?.expression.branches.contains(branch) ?? false }),
+            let inside = productions[home]?.expression.steps(to: .branch(branch))
+        else { return [:] }
+        var route = inside
+        route[branch.choice] = branch.alternative
+        // Backwards from the production to `file`, by the shortest way.
+        var before: [String: (name: String, steps: [Int: Int])] = [:]
+        var pending = ["file"]
+        var seen: Set<String> = ["file"]
+        var next = 0
+        while next < pending.count, !seen.contains(home) || next == 0 {
+            let name = pending[next]
+            next += 1
+            for reference in productions[name]?.expression.references ?? [] where seen.insert(reference).inserted {
+                before[reference] = (name, productions[name]?.expression.steps(to: .reference(reference)) ?? [:])
+                pending.append(reference)
+            }
+        }
+        var name = home
+        while let step = before[name] {
+            route.merge(step.steps) { inner, _ in inner }
+            name = step.name
+        }
+        return route
+    }
+}
+
+extension GrammarExpression {
+    fileprivate enum Goal {
+        case branch(Branch)
+        case reference(String)
+    }
+
+    /// What the choices around the first place of the goal have to take; nil when it is not in here.
+    fileprivate func steps(to goal: Goal) -> [Int: Int]? {
+        switch self {
+        case .literal, .characters: return nil
+        case .reference(let name):
+            if case .reference(name) = goal { return [:] }
+            return nil
+        case .sequence(let parts): return parts.lazy.compactMap { $0.steps(to: goal) }.first
+        case .choice(let parts, let id):
+            if case .branch(let branch) = goal, branch.choice == id { return [:] }
+            for (way, part) in parts.enumerated() {
+                if let steps = part.steps(to: goal) { return steps.merging([id: way]) { inner, _ in inner } }
+            }
+            return nil
+        case .repetition(let part, _, _, let id):
+            if case .branch(let branch) = goal, branch.choice == id { return [:] }
+            return part.steps(to: goal).map { $0.merging([id: 1]) { inner, _ in inner } }
         }
     }
 }

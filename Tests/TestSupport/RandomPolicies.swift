@@ -106,8 +106,8 @@ package struct RandomPolicies {
             var sources: [AttributeSource] = stored ? [.application] : []
             if given { sources.append(.request) }
             return Attribute(
-                name: name, type: type, isOptional: kind == 1, defaultValue: kind == 0 ? value(type) : nil,
-                sources: sources)
+                name: name, type: type, isOptional: kind == 1 || kind == 0 && random.chance(10),
+                defaultValue: kind == 0 ? value(type) : nil, sources: sources)
         }
     }
 
@@ -238,8 +238,11 @@ package struct RandomPolicies {
         let place = random.pick(scopes)
         let (name, type) = random.pick(names)
         let reference = AttributeReference(scope: place, name: name, type: type)
-        let isOptional = declarations(catalog, scope, reference).contains { $0.isOptional }
-        if isOptional && random.chance(40) {
+        let declared = declarations(catalog, scope, reference)
+        let isOptional = declared.contains { $0.isOptional }
+        // Where one type has a default and another none, `??` means two things at once; where none is optional, nothing.
+        let isMixed = isOptional && declared.contains { $0.defaultValue != nil }
+        if random.chance(isMixed ? 60 : isOptional ? 40 : 5) {
             let operand = Operand.attributeOr(reference, value(type))
             return .test(test(operand, type), .none)
         }

@@ -28,10 +28,13 @@ final class Circuit {
         case all([Signal])
     }
 
+    private let budget: WorkBudget
     private var nodes: [Node] = [.constant]
     private var known: [[Signal]: Signal] = [:]
     /// Conjunctions of conjunctions are joined up to this many parts.
     private static let maxJoined = 64
+
+    init(_ budget: WorkBudget) { self.budget = budget }
 
     var count: Int { nodes.count }
 
@@ -61,6 +64,7 @@ final class Circuit {
             }
         }
         parts.sort()
+        budget.spend(1 + parts.count)
         var kept: [Signal] = []
         for part in parts {
             if part == kept.last { continue }

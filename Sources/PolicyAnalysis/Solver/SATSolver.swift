@@ -25,7 +25,7 @@ final class SATSolver {
         case satisfiable
         /// `core` tells which assumptions contradict one another.
         case unsatisfiable
-        /// The budget of conflicts is used up.
+        /// The budget is used up.
         case exhausted
     }
 
@@ -36,8 +36,8 @@ final class SATSolver {
     }
 
     private(set) var variableCount = 0
-    /// Conflicts met so far.
-    private(set) var conflicts = 0
+    /// Looks at clauses, and the like, that were not yet taken off the budget.
+    private var steps = 0
     /// After `unsatisfiable`: assumptions that cannot hold together; empty when the clauses alone contradict.
     private(set) var core: [Literal] = []
 
@@ -119,8 +119,7 @@ final class SATSolver {
     // MARK: Search
 
     /// Looks for a model in which all assumptions hold.
-    /// - Parameter budget: conflicts allowed; what was used is taken off.
-    func solve(assuming assumptions: [Literal] = [], budget: inout Int) -> Outcome {
+    func solve(assuming assumptions: [Literal] = [], _ budget: WorkBudget) -> Outcome {
         core = []
         backtrack(to: 0)
         if isContradictory { return .unsatisfiable }
@@ -128,28 +127,28 @@ final class SATSolver {
         while true {
             var allowed = 100 * Self.luby(restart)
             restart += 1
-            let outcome = search(assumptions, &allowed, &budget)
+            let outcome = search(assumptions, &allowed, budget)
             if let outcome { return outcome }
             backtrack(to: 0)
         }
     }
 
     /// Nil asks for a restart.
-    private func search(_ assumptions: [Literal], _ allowed: inout Int, _ budget: inout Int) -> Outcome? {
+    private func search(_ assumptions: [Literal], _ allowed: inout Int, _ budget: WorkBudget) -> Outcome? {
         while true {
             let conflict = propagate()
+            budget.spend(1 + steps)
+            steps = 0
             if conflict >= 0 {
-                conflicts += 1
                 if limits.isEmpty {
                     isContradictory = true
                     return .unsatisfiable
                 }
                 learn(conflict)
                 allowed -= 1
-                budget -= 1
                 continue
             }
-            if budget <= 0 {
+            if budget.isUsedUp {
                 backtrack(to: 0)
                 return .exhausted
             }
@@ -252,6 +251,7 @@ final class SATSolver {
                 kept += 1
                 index += 1
             }
+            steps += list.count
             list.removeLast(list.count - kept)
             swap(&list, &watches[falsified.index])
             if conflict >= 0 { return conflict }
@@ -282,6 +282,7 @@ final class SATSolver {
         var asserting: Literal?
         repeat {
             let start = clause + Self.headerWords
+            steps += Int(arena[clause])
             for place in start..<start + Int(arena[clause]) {
                 let literal = Literal(code: arena[place])
                 let variable = literal.variable
@@ -363,6 +364,7 @@ final class SATSolver {
     /// Removes the less useful half of what was learnt.
     private func forget() {
         backtrack(to: 0)
+        steps += 10 * learnts.count
         let ranked = learnts.sorted { (arena[Int($0) + 1], $0) < (arena[Int($1) + 1], $1) }
         var kept: [Int32] = []
         for (rank, clause) in ranked.enumerated() {

@@ -20,7 +20,9 @@ package struct Cell: Sendable, Hashable {
 final class RequestSpace {
     let cell: Cell
     let sides: [Restriction]
-    let circuit = Circuit()
+    /// What all that is asked of the space may cost together.
+    let budget: WorkBudget
+    let circuit: Circuit
     private(set) var variables: [Variable] = []
     private var variableIndices: [Variable.Key: Int] = [:]
     private var atomSignals: [Atom: Signal] = [:]
@@ -30,18 +32,11 @@ final class RequestSpace {
     let assuranceClasses: [AssuranceClass]
     /// Attributes that two versions hold in incompatible ways.
     private(set) var incompatible: Set<String> = []
-    /// Attributes that some condition reads with `??`.
-    private let withStandIn: Set<AttributePlace>
     private var roleSignals: [[Int: Signal]]
 
     /// A class of assurance, with the level it is on each side, -1 for none.
     struct AssuranceClass: Hashable, Sendable {
         var levels: [Int]
-        var name: String
-    }
-
-    struct AttributePlace: Hashable {
-        var scope: AttributeScope
         var name: String
     }
 
@@ -52,20 +47,13 @@ final class RequestSpace {
     /// 36 million years; the store takes no longer ones.
     static let durations: ClosedRange<Int128> = -(1 << 60)...(1 << 60)
 
-    init(_ cell: Cell, _ sides: [Restriction]) {
+    init(_ cell: Cell, _ sides: [Restriction], _ budget: WorkBudget = WorkBudget(.max)) {
         self.cell = cell
+        self.budget = budget
+        circuit = Circuit(budget)
         self.sides = sides
         roleSignals = sides.map { _ in [:] }
         assuranceClasses = Self.assuranceClasses(sides.map(\.policies.catalog))
-        var places = Set<AttributePlace>()
-        for side in sides {
-            side.forEachOperand { operand in
-                if case .attributeOr(let reference, _) = operand {
-                    places.insert(AttributePlace(scope: reference.scope, name: reference.name))
-                }
-            }
-        }
-        withStandIn = places
     }
 
     // MARK: Atoms
@@ -228,8 +216,4 @@ final class RequestSpace {
 
     /// Remembers that an attribute is held in incompatible ways.
     func noteIncompatible(_ name: String) { incompatible.insert(name) }
-
-    func hasStandIn(_ reference: AttributeReference) -> Bool {
-        withStandIn.contains(AttributePlace(scope: reference.scope, name: reference.name))
-    }
 }

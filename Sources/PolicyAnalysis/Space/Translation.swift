@@ -159,7 +159,7 @@ extension RequestSpace {
             alternatives.append(Alternative(guarded: circuit.all([absent, !isAbsent]), term: .variable(variable)))
             absent = circuit.all([absent, isAbsent])
         }
-        if let constant = standIn ?? reading.attribute.defaultValue,
+        if let constant = reading.attribute.defaultValue ?? standIn,
             let value = Value(constant, reading.attribute.type, sides[side].policies.catalog)
         {
             alternatives.append(Alternative(guarded: absent, term: .value(value)))
@@ -191,8 +191,7 @@ extension RequestSpace {
             let defaults = declared.map { one in
                 one.attribute.defaultValue.flatMap { Value($0, one.attribute.type, one.catalog) }
             }
-            let isAlwaysThere =
-                !hasStandIn(reference) && defaults.allSatisfy { $0 != nil && $0 == defaults[0] }
+            let isAlwaysThere = defaults.allSatisfy { $0 != nil && $0 == defaults[0] }
             return AttributeReading(variables: [source], attribute: attribute, isAlwaysThere: isAlwaysThere)
         }
         var variables: [Int] = []

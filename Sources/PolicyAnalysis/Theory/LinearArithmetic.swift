@@ -32,7 +32,7 @@ struct LinearSystem {
     ///   - last: a variable to eliminate last, whose possible values are then an interval known exactly.
     ///   - choose: picks a value between two bounds, or says which premises, together with those of the bounds, allow none.
     func solve(
-        last: Int?, choose: (_ variable: Int, _ low: Int128, _ high: Int128) -> ChosenValue
+        last: Int?, _ budget: WorkBudget, choose: (_ variable: Int, _ low: Int128, _ high: Int128) -> ChosenValue
     ) -> Outcome {
         var current: [LinearSum: Inequality] = [:]
         var isExact = true
@@ -46,7 +46,10 @@ struct LinearSystem {
             eliminated.append((variable, bounds))
             let above = bounds.filter { $0.sum.factor(of: variable) > 0 }
             let below = bounds.filter { $0.sum.factor(of: variable) < 0 }
+            budget.spend(current.count)
             for one in above {
+                budget.spend(10 * below.count)
+                if budget.isUsedUp { return .unknown }
                 for two in below {
                     let (derived, exact) = Self.combine(one, two, without: variable)
                     isExact = isExact && exact

@@ -79,12 +79,12 @@ struct TextSearch {
     private var distances: [Int?] = []
 
     /// - Parameter constraints: patterns, and whether a text is to match them.
-    init(_ constraints: [(pattern: TextPattern, isMatched: Bool)]) throws(Failure) {
+    init(_ constraints: [(pattern: TextPattern, isMatched: Bool)], _ budget: WorkBudget) throws(Failure) {
         patterns = constraints.map(\.pattern)
         wanted = constraints.map(\.isMatched)
         let used = Set(patterns.flatMap(\.letters))
         letters = [Self.letter(besides: used)] + used.sorted { $0.value < $1.value }
-        try explore()
+        try explore(budget)
     }
 
     /// A letter that occurs in no pattern. Such letters are all alike; a plain one reads best.
@@ -96,7 +96,7 @@ struct TextSearch {
             ?? "\u{fffd}"
     }
 
-    private mutating func explore() throws(Failure) {
+    private mutating func explore(_ budget: WorkBudget) throws(Failure) {
         var known: [[TextPattern.State]: Int] = [:]
         let start = patterns.map(\.start)
         known[start] = 0
@@ -118,7 +118,8 @@ struct TextSearch {
             }
             edges.append(targets)
             index += 1
-            if states.count > Self.maxStates { throw .tooLarge }
+            budget.spend(20 * letters.count * patterns.count)
+            if states.count > Self.maxStates || budget.isUsedUp { throw .tooLarge }
         }
         var backwards: [[Int]] = Array(repeating: [], count: states.count)
         for (from, targets) in edges.enumerated() { for to in targets { backwards[to].append(from) } }

@@ -158,7 +158,7 @@ extension TheoryRun {
         }
         let start = premises.count
         premises += schedules.map(\.by)
-        let outcome = LinearSystem(inequalities).solve(last: now) { variable, low, high in
+        let outcome = LinearSystem(inequalities).solve(last: now, space.budget) { variable, low, high in
             guard variable == now else { return .value(nice(variable, low, high)) }
             let found = instant(low, high, schedules.map { ($0.schedule, $0.isInside) })
             return found.map { .value(Int128($0)) } ?? .none(because: Set(start..<premises.count))
@@ -409,7 +409,7 @@ extension TheoryRun {
         let wish = TheoryCheck.TextWish(
             patterns: constraints.map(\.pattern), isMatched: constraints.map(\.isMatched), count: count)
         if let known = check.textsFound[wish] { return known }
-        let texts = try TextSearch(constraints).texts(count)
+        let texts = try TextSearch(constraints, space.budget).texts(count)
         check.textsFound[wish] = texts
         return texts
     }

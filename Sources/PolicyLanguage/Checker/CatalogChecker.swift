@@ -5,15 +5,17 @@ struct CatalogChecker {
     private var sink: DiagnosticSink
     private var entityNames: [String: Int] = [:]
 
-    static func check(_ syntax: CatalogSyntax, _ sink: inout DiagnosticSink) -> Catalog {
+    /// What could not be taken.
+    private var broken = BrokenWords()
+
+    /// The catalog as far as it could be taken, and what of it could not.
+    static func check(_ syntax: CatalogSyntax, _ sink: inout DiagnosticSink) -> (catalog: Catalog, broken: BrokenWords)
+    {
         var checker = CatalogChecker(sink: sink)
         let catalog = checker.catalog(syntax)
         sink = checker.sink
-        return catalog
+        return (catalog, checker.broken)
     }
-
-    /// A declaration could not be read: a name that is missing may be declared there.
-    private var isBroken = false
 
     private init(sink: DiagnosticSink) { self.sink = sink }
 
@@ -31,9 +33,11 @@ struct CatalogChecker {
     ]
 
     private mutating func catalog(_ syntax: CatalogSyntax) -> Catalog {
-        isBroken = syntax.isBroken
-        if isBroken { sink.withheld = [.unknownEntity, .unknownLevel] }
-        defer { sink.withheld = [] }
+        broken.hasLostNames = syntax.hasLostNames
+        let withheld = sink.withheld
+        if broken.hasLostNames { sink.withheld.insert(.unknownEntity) }
+        if broken.hasLostNames { sink.withheld.insert(.unknownLevel) }
+        defer { sink.withheld = withheld }
         var entities: [EntityType] = Self.builtIn.map {
             EntityType(name: $0, attributes: [], isSubject: $0 == "user")
         }
@@ -45,12 +49,16 @@ struct CatalogChecker {
                 sink.report(
                     .reservedName, "`\(entity.name.text)` is a word of the language", at: entity.name.range,
                     help: "choose another name for the entity")
+                broken.hasLostNames = true
                 continue
             }
             guard seen.insert(entity.name.text).inserted else {
                 sink.report(
                     .duplicateName, "entity `\(entity.name.text)` is declared twice", at: entity.name.range,
                     help: "join the two, or rename one")
+                // One of the two may have been meant to have another name.
+                broken.hasLostNames = true
+                broken.incomplete.insert(.entity(entity.name.text))
                 continue
             }
             if let index = entityNames[entity.name.text] {
@@ -65,6 +73,7 @@ struct CatalogChecker {
                 sink.report(
                     .tooLarge, "more than \(LanguageLimits.maxTypes) entity types", at: entity.name.range,
                     help: "split the application's catalog")
+                broken.hasLostNames = true
                 break
             } else {
                 entityNames[entity.name.text] = entities.count
@@ -75,16 +84,21 @@ struct CatalogChecker {
         for (index, entity) in declared where !sink.isFull {
             entities[index].documentation = entity.documentation
             entities[index].range = entity.range
+            let owner = BrokenWords.Owner.entity(entity.name.text)
+            if entity.isBroken { broken.incomplete.insert(owner) }
+            let mistakes = sink.mistakes
             entities[index].containers = containers(of: entity)
+            if sink.mistakes > mistakes { broken.incomplete.insert(owner) }
             let isSubject = entities[index].isSubject
-            entities[index].attributes = attributes(entity.attributes, Owner(entity: index, isSubject: isSubject))
+            entities[index].attributes = attributes(
+                entity.attributes, Owner(entity: index, isSubject: isSubject), [owner])
         }
         addSignals(syntax, &entities)
         let (assurance, levels) = assurance(syntax)
         return Catalog(
             name: syntax.name.text, version: syntax.version, assurance: assurance,
             issuers: issuers(syntax, levels), entities: entities, actions: actions(syntax, entities),
-            context: attributes(syntax.context, Owner(entity: nil, isSubject: false)))
+            context: attributes(syntax.context, Owner(entity: nil, isSubject: false), [.context]))
     }
 
     /// The types that something of this type can lie in.
@@ -92,9 +106,7 @@ struct CatalogChecker {
         var types = Set<Int>()
         for name in entity.containers {
             guard let index = entityNames[name.text] else {
-                sink.report(
-                    .unknownEntity, "no entity type `\(name.text)`", at: name.range,
-                    help: sink.suggestion(name.text, entityNames.keys))
+                unknownEntity(name)
                 continue
             }
             if index <= Catalog.device {
@@ -118,25 +130,39 @@ struct CatalogChecker {
         var isSubject: Bool
     }
 
-    private mutating func attributes(_ list: [AttributeSyntax], _ owner: Owner) -> [Attribute] {
+    /// - Parameter places: what has these attributes.
+    private mutating func attributes(
+        _ block: AttributesSyntax, _ owner: Owner, _ places: [BrokenWords.Owner]
+    ) -> [Attribute] {
         var seen = Set<String>()
         var attributes: [Attribute] = []
-        for syntax in list where !sink.isFull {
+        if block.hasLostNames { broken.incomplete.formUnion(places) }
+        for syntax in block.list where !sink.isFull {
             if attributes.count == LanguageLimits.maxAttributes {
                 sink.report(
                     .tooLarge, "more than \(LanguageLimits.maxAttributes) attributes", at: syntax.range,
                     help: "split the entity type")
+                broken.incomplete.formUnion(places)
                 break
             }
-            guard seen.insert(syntax.name.text).inserted else {
+            let mistakes = sink.mistakes
+            if !seen.insert(syntax.name.text).inserted {
                 sink.report(
                     .duplicateName, "attribute `\(syntax.name.text)` is declared twice", at: syntax.name.range,
                     help: "remove one, or rename it")
-                continue
+                broken.incomplete.formUnion(places)
+            } else if let attribute = attribute(syntax, owner) {
+                attributes.append(attribute)
+            } else {
+                markBroken(syntax.name, places)
             }
-            if let attribute = attribute(syntax, owner) { attributes.append(attribute) }
+            if sink.mistakes > mistakes { markBroken(syntax.name, places) }
         }
         return attributes
+    }
+
+    private mutating func markBroken(_ name: Name, _ places: [BrokenWords.Owner]) {
+        for place in places { broken.attributes.insert(BrokenWords.Place(owner: place, name: name.text)) }
     }
 
     private mutating func attribute(_ syntax: AttributeSyntax, _ owner: Owner) -> Attribute? {
@@ -186,9 +212,15 @@ struct CatalogChecker {
     private mutating func addSignals(_ syntax: CatalogSyntax, _ entities: inout [EntityType]) {
         for (owner, attribute) in syntax.signals where !sink.isFull {
             guard let index = entityNames[owner.text] else {
-                sink.report(
-                    .unknownEntity, "no entity type `\(owner.text)`", at: owner.range,
-                    help: sink.suggestion(owner.text, entityNames.keys))
+                unknownEntity(owner)
+                // It may be meant to be one of any.
+                for name in entityNames.keys { markBroken(attribute.name, [.entity(name)]) }
+                continue
+            }
+            let mistakes = sink.mistakes
+            defer { if sink.mistakes > mistakes { markBroken(attribute.name, [.entity(owner.text)]) } }
+            if case .broken = attribute.type {
+                markBroken(attribute.name, [.entity(owner.text)])
                 continue
             }
             if attribute.sources.isEmpty {
@@ -201,6 +233,7 @@ struct CatalogChecker {
                 sink.report(
                     .duplicateName, "`\(owner.text).\(attribute.name.text)` is declared twice",
                     at: attribute.name.range, help: "remove one, or rename it")
+                broken.incomplete.insert(.entity(owner.text))
                 continue
             }
             if entities[index].attributes.count == LanguageLimits.maxAttributes {
@@ -234,6 +267,7 @@ struct CatalogChecker {
                 .tooLarge, "\(order.count) assurance levels, above \(LanguageLimits.maxLevels)",
                 at: syntax.assurance.joined().first { $0.text == order[LanguageLimits.maxLevels] }?.range ?? .none,
                 help: "declare only what policies ask for; many acr values can prove one level")
+            broken.hasLostLevels = true
             return (.none, [:])
         }
         // Weaker levels first; what cannot be placed stands in a circle.
@@ -248,6 +282,7 @@ struct CatalogChecker {
                         syntax.assurance.joined().last { $0.text == name }?.range
                     }.max { $0.start < $1.start } ?? .none,
                     help: "a level cannot be both below and above another")
+                broken.hasLostLevels = true
                 return (.none, [:])
             }
             sorted.append(next)
@@ -294,7 +329,18 @@ struct CatalogChecker {
         }
     }
 
+    private mutating func unknownEntity(_ name: Name) {
+        // One mistake in the name of a type is told once, however often the type is used.
+        guard broken.missing.insert(name.text).inserted else { return }
+        // A word of the language begins the next declaration, which has been read as this one's end.
+        if Self.reserved.contains(name.text) { broken.hasLostNames = true }
+        sink.report(
+            .unknownEntity, "no entity type `\(name.text)`", at: name.range,
+            help: sink.suggestion(name.text, entityNames.keys))
+    }
+
     private mutating func unknownLevel(_ level: Name, _ known: some Sequence<String>) {
+        guard broken.missing.insert(level.text).inserted else { return }
         sink.report(
             .unknownLevel, "no assurance level `\(level.text)`", at: level.range,
             help: sink.suggestion(level.text, known))
@@ -305,17 +351,19 @@ struct CatalogChecker {
         var indices: [String: Int] = [:]
         var typesOf: [Set<Int>] = []
         for declaration in syntax.actions where !sink.isFull {
+            let places = declaration.names.map { BrokenWords.Owner.action($0.text) }
+            if declaration.isBroken { broken.incomplete.formUnion(places) }
+            let mistakes = sink.mistakes
+            defer { if sink.mistakes > mistakes { broken.incomplete.formUnion(places) } }
             var types = Set<Int>()
             for type in declaration.types {
                 guard let index = entityNames[type.text] else {
-                    sink.report(
-                        .unknownEntity, "no entity type `\(type.text)`", at: type.range,
-                        help: sink.suggestion(type.text, entityNames.keys))
+                    unknownEntity(type)
                     continue
                 }
                 types.insert(index)
             }
-            let properties = attributes(declaration.attributes, Owner(entity: nil, isSubject: false))
+            let properties = attributes(declaration.attributes, Owner(entity: nil, isSubject: false), places)
             for name in declaration.names {
                 if let index = indices[name.text] {
                     guard actions[index].attributes.map(\.name) == properties.map(\.name),
@@ -324,6 +372,7 @@ struct CatalogChecker {
                         sink.report(
                             .actionProperties, "action `\(name.text)` is declared before with other properties",
                             at: name.range, help: "an action has the same properties on every type")
+                        broken.hasLostNames = true
                         continue
                     }
                     typesOf[index].formUnion(types)
@@ -332,6 +381,7 @@ struct CatalogChecker {
                     sink.report(
                         .tooLarge, "more than \(LanguageLimits.maxActions) actions", at: name.range,
                         help: "let actions share a name: they are told apart by the type of resource")
+                    broken.hasLostNames = true
                     break
                 } else {
                     indices[name.text] = actions.count
@@ -355,6 +405,7 @@ struct CatalogChecker {
 
     private mutating func type(_ syntax: TypeSyntax) -> ValueType? {
         switch syntax {
+        case .broken: return nil
         case .named(let name):
             let simple: [String: ValueType] = [
                 "bool": .boolean, "int": .integer(range: nil), "decimal": .decimal, "string": .string,
@@ -365,7 +416,8 @@ struct CatalogChecker {
             let near =
                 Self.otherTypes[name.text.lowercased()]
                 ?? sink.near(name.text, among: Array(simple.keys) + Array(entityNames.keys))
-            if near == nil, isBroken { return nil }
+            if near == nil, broken.hasLostNames || broken.missing.contains(name.text) { return nil }
+            broken.missing.insert(name.text)
             sink.report(
                 .unknownType, "no type `\(name.text)`", at: name.range,
                 help: near.map { "did you mean `\($0)`?" }

@@ -26,16 +26,12 @@ package func checkPolicies(_ files: [SourceFile]) -> CheckResult {
     guard !hasBrokenCatalog, let catalogSyntax = onlyCatalog(catalogs, files, &sink) else {
         return CheckResult(policies: nil, diagnostics: sink.sorted)
     }
-    let catalog = CatalogChecker.check(catalogSyntax, &sink)
-    // Names that a broken catalog lacks are no mistakes of the policies.
-    if catalogSyntax.isBroken || sink.diagnostics.contains(where: { catalogSyntax.range.covers($0) }) {
-        sink.withheld = [
-            .unknownAttribute, .unknownEntity, .unknownAction, .unknownLevel, .actionNotOnType, .unknownName,
-            .assuranceRead,
-        ]
-    }
+    var (catalog, broken) = CatalogChecker.check(catalogSyntax, &sink)
+    // What stands outside of any block may belong to the catalog.
+    if syntax.contains(where: \.hasBrokenCatalog) { broken.hasLostNames = true }
+    sink.withheld = broken.withheld
     if syntax.contains(where: \.hasLostNames) { sink.withheld.formUnion([.unknownRole, .unknownName]) }
-    var checker = PolicyChecker(catalog: catalog, sink: sink)
+    var checker = PolicyChecker(catalog: catalog, broken: broken, sink: sink)
     let checked = checker.check(syntax, files: files)
     sink = checker.sink
     if !sink.hasErrors { PolicyWarnings.find(in: checked, &sink) }
@@ -51,7 +47,7 @@ package func checkCatalog(_ files: [SourceFile]) -> CatalogResult {
     guard !hasBrokenCatalog, let catalogSyntax = onlyCatalog(catalogs, files, &sink) else {
         return CatalogResult(catalog: nil, diagnostics: sink.sorted)
     }
-    let catalog = CatalogChecker.check(catalogSyntax, &sink)
+    let (catalog, _) = CatalogChecker.check(catalogSyntax, &sink)
     return CatalogResult(catalog: sink.hasErrors ? nil : catalog, diagnostics: sink.sorted)
 }
 
@@ -89,14 +85,6 @@ private func onlyCatalog(
         return nil
     }
     return catalog
-}
-
-extension SourceRange {
-    /// True for an error inside this range.
-    fileprivate func covers(_ diagnostic: Diagnostic) -> Bool {
-        let other = diagnostic.range
-        return diagnostic.severity == .error && other.file == file && (start..<end).contains(other.start)
-    }
 }
 
 extension DiagnosticSink {

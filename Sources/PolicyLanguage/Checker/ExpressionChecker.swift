@@ -154,12 +154,14 @@ extension PolicyChecker {
             return nil
         }
         guard let container = entities[type.text] else {
+            if broken.missing.contains(type.text) { return nil }
             sink.report(
                 .unknownEntity, "no entity type `\(type.text)` in catalog \"\(catalog.name)\"", at: type.range,
                 help: sink.suggestion(type.text, entities.keys))
             return nil
         }
         guard canContain(container, scope) else {
+            if !broken.incomplete.isDisjoint(with: resources(scope)) { return nil }
             let name = anyTypes(scope).first.map { catalog.entities[$0].name } ?? "document"
             sink.report(
                 .badContainer, "nothing here can lie in a `\(type.text)`", at: type.range,
@@ -601,9 +603,13 @@ extension PolicyChecker {
             actions: place == .resource || place == .action ? scope.actions : nil, name: path[1].text)
         if let known = known.attributes[key] { return known }
         var found: [Attribute] = []
-        for owner in owners(place, scope) {
+        let owners = owners(place, scope)
+        if owners.contains(where: { broken.attributes.contains(.init(owner: $0.place, name: path[1].text)) }) {
+            return nil
+        }
+        for owner in owners {
             guard let attribute = owner.attributes.first(where: { $0.name == path[1].text }) else {
-                reportMissing(path, place, owner)
+                if !broken.mayHave(path[1].text, owner.place) { reportMissing(path, place, owner) }
                 return nil
             }
             if let first = found.first, first.type != attribute.type {
@@ -615,6 +621,7 @@ extension PolicyChecker {
             found.append(attribute)
         }
         guard let first = found.first else {
+            if !broken.incomplete.isEmpty { return nil }
             sink.report(.unknownAttribute, "nothing here has the attribute `\(path[1].text)`", at: range)
             return nil
         }
@@ -648,23 +655,26 @@ extension PolicyChecker {
 
     /// A thing with attributes, and what to call it.
     struct AttributeOwner {
+        var place: BrokenWords.Owner
         var name: String
         var attributes: [Attribute]
     }
 
     private func owners(_ place: AttributeScope, _ scope: ExpressionScope) -> [AttributeOwner] {
         func entity(_ index: Int) -> AttributeOwner {
-            AttributeOwner(name: catalog.entities[index].name, attributes: catalog.entities[index].attributes)
+            let type = catalog.entities[index]
+            return AttributeOwner(place: .entity(type.name), name: type.name, attributes: type.attributes)
         }
         switch place {
         case .subject: return scope.subjectTypes.map(entity)
         case .session: return [entity(Catalog.session)]
         case .device: return [entity(Catalog.device)]
-        case .context: return [AttributeOwner(name: "context", attributes: catalog.context)]
+        case .context: return [AttributeOwner(place: .context, name: "context", attributes: catalog.context)]
         case .resource: return anyTypes(scope).map(entity)
         case .action:
-            return (scope.actions ?? anyActions(scope)).map {
-                AttributeOwner(name: catalog.actions[$0].name, attributes: catalog.actions[$0].attributes)
+            return (scope.actions ?? anyActions(scope)).map { index in
+                let action = catalog.actions[index]
+                return AttributeOwner(place: .action(action.name), name: action.name, attributes: action.attributes)
             }
         }
     }
@@ -703,6 +713,12 @@ extension PolicyChecker {
         guard let actions = scope.actions else { return allResourceTypes }
         if actions.count == 1 { return catalog.actions[actions[0]].resourceTypes }
         return Set(actions.flatMap { catalog.actions[$0].resourceTypes }).sorted()
+    }
+
+    /// The types and actions that a rule is about, as what can lack something.
+    private func resources(_ scope: ExpressionScope) -> Set<BrokenWords.Owner> {
+        Set(anyTypes(scope).map { .entity(catalog.entities[$0].name) }).union(
+            (scope.actions ?? anyActions(scope)).map { .action(catalog.actions[$0].name) })
     }
 
     private func anyActions(_ scope: ExpressionScope) -> [Int] {

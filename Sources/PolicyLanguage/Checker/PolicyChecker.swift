@@ -3,6 +3,8 @@
 /// Checks the policies of a tenant against its catalog.
 struct PolicyChecker {
     let catalog: Catalog
+    /// What of the catalog could not be taken.
+    let broken: BrokenWords
     var sink: DiagnosticSink
     /// Index tables, so that no look-up walks the catalog.
     let entities: [String: Int]
@@ -70,8 +72,9 @@ struct PolicyChecker {
         var value: ValueSyntax
     }
 
-    init(catalog: Catalog, sink: DiagnosticSink) {
+    init(catalog: Catalog, broken: BrokenWords, sink: DiagnosticSink) {
         self.catalog = catalog
+        self.broken = broken
         self.sink = sink
         entities = Dictionary(catalog.entities.enumerated().map { ($1.name, $0) }) { first, _ in first }
         actions = Dictionary(catalog.actions.enumerated().map { ($1.name, $0) }) { first, _ in first }
@@ -291,6 +294,7 @@ struct PolicyChecker {
 
     private mutating func entity(_ name: Name) -> Int? {
         if let index = entities[name.text] { return index }
+        if broken.missing.contains(name.text) { return nil }
         sink.report(
             .unknownEntity, "no entity type `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
             help: sink.suggestion(name.text, entities.keys))
@@ -304,6 +308,7 @@ struct PolicyChecker {
                 help: sink.suggestion(name.text, actions.keys))
             return nil
         }
+        if broken.incomplete.contains(.action(name.text)) { return index }
         if let types, !types.isEmpty, !catalog.actions[index].resourceTypes.contains(where: types.contains) {
             let known = catalog.actions[index].resourceTypes.map { catalog.entities[$0].name }
             sink.report(
@@ -321,6 +326,8 @@ struct PolicyChecker {
         if let level = syntax.level {
             if let index = catalog.assurance.level(named: level.text) {
                 demand.levels = catalog.assurance.implied[index]
+            } else if broken.missing.contains(level.text) {
+                isGood = false
             } else {
                 isGood = false
                 sink.report(
@@ -380,6 +387,7 @@ struct PolicyChecker {
         guard allRolesKnown else { return nil }
         if let explicit {
             guard let index = entities[explicit.text], catalog.entities[index].isSubject else {
+                if broken.missing.contains(explicit.text) { return nil }
                 let known = allSubjectTypes.map { catalog.entities[$0].name }
                 sink.report(
                     .unknownEntity, "`\(explicit.text)` is no subject type", at: explicit.range,

@@ -20,7 +20,7 @@ extension PolicyChecker {
                 at: question.action.range, help: sink.suggestion(question.action.text, actions.keys))
         }
         let knownType = entities[question.type.text]
-        if knownType == nil {
+        if knownType == nil, !broken.missing.contains(question.type.text) {
             sink.report(
                 .unknownEntity, "no entity type `\(question.type.text)` in catalog \"\(catalog.name)\"",
                 at: question.type.range, help: sink.suggestion(question.type.text, entities.keys))
@@ -33,15 +33,18 @@ extension PolicyChecker {
             expected: expected, range: syntax.range)
         for (what, fields) in syntax.given { given(what, fields, &test) }
         test.containers = question.containers.compactMap { container($0.type, $0.id, of: type) }
-        test.resource = values(question.fields, catalog.entities[type].attributes, question.type.text, test)
+        test.resource = values(
+            question.fields, catalog.entities[type].attributes, question.type.text, .entity(question.type.text), test)
         test.actionProperties = values(
-            question.actionFields, catalog.actions[action].attributes, question.action.text, test)
+            question.actionFields, catalog.actions[action].attributes, question.action.text,
+            .action(question.action.text), test)
         return test
     }
 
     /// A container that the resource of a test's question lies in; nil when something was reported.
     private mutating func container(_ name: Name, _ id: Name, of type: Int) -> ContainerReference? {
         guard let index = entities[name.text] else {
+            if broken.missing.contains(name.text) { return nil }
             sink.report(
                 .unknownEntity, "no entity type `\(name.text)` in catalog \"\(catalog.name)\"", at: name.range,
                 help: sink.suggestion(name.text, entities.keys))
@@ -50,6 +53,8 @@ extension PolicyChecker {
         let possible = catalog.containers(above: type)
         guard possible.contains(index) else {
             let inner = catalog.entities[type].name
+            let between = possible.union([type]).map { BrokenWords.Owner.entity(catalog.entities[$0].name) }
+            if !broken.incomplete.isDisjoint(with: between) { return nil }
             let known = possible.sorted().map { "`\(catalog.entities[$0].name)`" }.joined(separator: ", ")
             sink.report(
                 .badContainer, "a `\(inner)` cannot lie in a `\(name.text)`", at: name.range,
@@ -75,10 +80,12 @@ extension PolicyChecker {
     private mutating func given(_ what: Name, _ fields: [FieldSyntax], _ test: inout PolicyTest) {
         switch what.text {
         case "session": test.session = session(fields, test)
-        case "device": test.device = values(fields, catalog.entities[Catalog.device].attributes, "device", test)
-        case "context": test.context = values(fields, catalog.context, "context", test)
+        case "device":
+            test.device = values(fields, catalog.entities[Catalog.device].attributes, "device", .entity("device"), test)
+        case "context": test.context = values(fields, catalog.context, "context", .context, test)
         default:
             guard let index = entities[what.text], catalog.entities[index].isSubject else {
+                if broken.missing.contains(what.text) { return }
                 sink.report(
                     .notGiven, "`\(what.text)` cannot be given", at: what.range,
                     help: what.text == "resource" || entities[what.text] != nil
@@ -109,7 +116,7 @@ extension PolicyChecker {
                 default: rest.append(field)
                 }
             }
-            test.subject = values(rest, catalog.entities[index].attributes, what.text, test)
+            test.subject = values(rest, catalog.entities[index].attributes, what.text, .entity(what.text), test)
         }
     }
 
@@ -120,7 +127,7 @@ extension PolicyChecker {
             switch (field.name.text, field.value.form) {
             case ("assurance", .path(let path)) where path.count == 1:
                 session.level = catalog.assurance.level(named: path[0].text)
-                if session.level == nil {
+                if session.level == nil, !broken.missing.contains(path[0].text) {
                     sink.report(
                         .unknownLevel, "no assurance level `\(path[0].text)`", at: field.value.range,
                         help: sink.suggestion(path[0].text, catalog.assurance.levels))
@@ -144,7 +151,8 @@ extension PolicyChecker {
             }
         }
         session.attributes = values(
-            rest, catalog.entities[Catalog.session].attributes, "session", test, also: ["assurance", "age", "methods"])
+            rest, catalog.entities[Catalog.session].attributes, "session", .entity("session"), test,
+            also: ["assurance", "age", "methods"])
         return session
     }
 
@@ -153,12 +161,14 @@ extension PolicyChecker {
     }
 
     private mutating func values(
-        _ fields: [FieldSyntax], _ attributes: [Attribute], _ owner: String, _ test: PolicyTest,
-        also others: [String] = []
+        _ fields: [FieldSyntax], _ attributes: [Attribute], _ owner: String, _ place: BrokenWords.Owner,
+        _ test: PolicyTest, also others: [String] = []
     ) -> [Int: Constant] {
         var values: [Int: Constant] = [:]
         for field in fields where !sink.isFull {
+            if broken.attributes.contains(.init(owner: place, name: field.name.text)) { continue }
             guard let slot = attributes.firstIndex(where: { $0.name == field.name.text }) else {
+                if broken.mayHave(field.name.text, place) { continue }
                 sink.report(
                     .unknownAttribute, "`\(owner)` has no attribute `\(field.name.text)`", at: field.name.range,
                     help: others.contains("assurance") && ["level", "acr"].contains(field.name.text)

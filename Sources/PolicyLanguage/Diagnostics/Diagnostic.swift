@@ -29,6 +29,8 @@ package struct Diagnostic: Sendable, Hashable, Error {
 struct DiagnosticSink {
     private(set) var diagnostics: [Diagnostic] = []
     private(set) var hasErrors = false
+    /// Errors reported so far, those not told included: more of them after a step than before say that it failed.
+    private(set) var mistakes = 0
     private var errorCount = 0
     private var warningCount = 0
     /// Letters that may still be compared in search of near names.
@@ -46,6 +48,7 @@ struct DiagnosticSink {
         let line = [range.file, range.line]
         if code == .unterminatedString { swallowed.insert(line) }
         let isSwallowed = (code == .expected || code == .unclosedBlock) && swallowed.contains(line)
+        if code.severity == .error { mistakes += 1 }
         if isSwallowed || withheld.contains(code) {
             hasErrors = true
             return

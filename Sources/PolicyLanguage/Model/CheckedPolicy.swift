@@ -178,7 +178,8 @@ package indirect enum Operand: Sendable, Hashable {
     case constant(Constant)
     /// An attribute that always has a value here: required, with a default, or known present by `has`.
     case attribute(AttributeReference)
-    /// `x ?? fallback` on an optional attribute.
+    /// `x ?? fallback`: the fallback only where the type at hand declares the attribute optional; one with a default is
+    /// always there.
     case attributeOr(AttributeReference, Constant)
     /// The id of the subject itself, as a reference.
     case subject

@@ -20,14 +20,15 @@ extension Parser {
         }
         var catalog = CatalogSyntax(name: name, version: version, range: start)
         let opening = current.range
-        let skippedBefore = skipped
         try open("before the catalog's declarations", for: Self.catalogWords)
         block(from: { $0.isLine(of: Self.catalogWords) }) { (parser) throws(Skip) in
             parser.mark(.item)
+            let hasLostNames = catalog.hasLostNames
+            catalog.hasLostNames = true
             try parser.declaration(&catalog)
+            catalog.hasLostNames = hasLostNames || parser.hasUnclosedAttributes
         }
-        close(opening, "the catalog")
-        catalog.isBroken = skipped > skippedBefore
+        if !close(opening, "the catalog") { catalog.hasLostNames = true }
         catalog.range = start.union(lastRange)
         return catalog
     }
@@ -36,12 +37,15 @@ extension Parser {
         switch current.kind == .name ? current.text : "" {
         case "assurance": try assurance(&catalog)
         case "issuer": try issuer(&catalog)
-        case "entity", "subject": catalog.entities.append(try entity())
+        case "entity", "subject": try entity(&catalog)
         case "signal": try signal(&catalog)
-        case "action": catalog.actions.append(try action())
+        case "action": try action(&catalog)
         case "context":
             advance()
-            catalog.context += try attributes()
+            let known = catalog.context
+            let more = try attributes()
+            catalog.context = AttributesSyntax(
+                list: known.list + more.list, hasLostNames: known.hasLostNames || more.hasLostNames)
         default:
             let near = NearestName.find(current.text, among: Self.catalogWords)
             throw skip(
@@ -80,28 +84,33 @@ extension Parser {
         catalog.issuers.append((issuer, table))
     }
 
-    private mutating func entity() throws(Skip) -> EntitySyntax {
+    /// Names that were read are kept when what follows them cannot be read: they are declared all the same.
+    private mutating func entity(_ catalog: inout CatalogSyntax) throws(Skip) {
         let start = current.range
         let isSubject = take(word: "subject")
         try need(word: "entity", in: "after `subject`")
         let name = try name("the name of an entity type")
-        let containers = take(word: "in") ? try names("the name of an entity type it can lie in") : []
-        var documentation: String?
-        if take(word: "doc") { documentation = try text("a description in quotes").text }
-        let attributes = hasAttributes ? try attributes() : []
-        return EntitySyntax(
-            name: name, isSubject: isSubject, containers: containers, attributes: attributes,
-            documentation: documentation,
-            range: start.union(lastRange))
+        let index = catalog.entities.count
+        catalog.entities.append(EntitySyntax(name: name, isSubject: isSubject, range: start.union(lastRange)))
+        if take(word: "in") {
+            catalog.entities[index].containers = try names("the name of an entity type it can lie in")
+        }
+        if take(word: "doc") { catalog.entities[index].documentation = try text("a description in quotes").text }
+        if hasAttributes { catalog.entities[index].attributes = try attributes() }
+        catalog.entities[index].range = start.union(lastRange)
+        catalog.entities[index].isBroken = false
     }
 
     private mutating func signal(_ catalog: inout CatalogSyntax) throws(Skip) {
         advance()
         let owner = try name("an entity type, as in `user.risk`")
         try need(symbol: ".", in: "between the entity type and the signal's name")
-        let attribute = try attribute()
+        let name = try name("an attribute's name")
+        let index = catalog.signals.count
+        catalog.signals.append((owner, .broken(name)))
+        let attribute = try attribute(name)
         try ends(attribute, isSignal: true)
-        catalog.signals.append((owner, attribute))
+        catalog.signals[index].attribute = attribute
     }
 
     /// An attribute ends with its line, or where the next begins.
@@ -117,36 +126,44 @@ extension Parser {
 
     private var hasAttributes: Bool { current.isSymbol("{") || (current.kind == .name && following.isSymbol(":")) }
 
-    private mutating func action() throws(Skip) -> ActionSyntax {
+    private mutating func action(_ catalog: inout CatalogSyntax) throws(Skip) {
         advance()
         let names = try names("the name of an action")
+        let index = catalog.actions.count
+        catalog.actions.append(ActionSyntax(names: names))
         try need(word: "on", in: "between actions and entity types")
-        let types = try self.names("the name of an entity type")
-        let documentation = take(word: "doc") ? try text("a description in quotes").text : nil
-        let attributes = hasAttributes ? try attributes() : []
-        return ActionSyntax(names: names, types: types, attributes: attributes, documentation: documentation)
+        catalog.actions[index].types = try self.names("the name of an entity type")
+        if take(word: "doc") { catalog.actions[index].documentation = try text("a description in quotes").text }
+        if hasAttributes { catalog.actions[index].attributes = try attributes() }
+        catalog.actions[index].isBroken = false
     }
 
-    private mutating func attributes() throws(Skip) -> [AttributeSyntax] {
+    private mutating func attributes() throws(Skip) -> AttributesSyntax {
         let opening = current.range
         try open("before attributes", for: following.isSymbol(":") ? [current.text] : [])
-        var list: [AttributeSyntax] = []
+        var attributes = AttributesSyntax()
         block(
             from: { $0.current.kind == .name && $0.following.isSymbol(":") },
             until: { $0.isLine(of: Self.catalogWords) && !$0.following.isSymbol(":") }
         ) { (parser) throws(Skip) in
             parser.mark(.entry)
-            let attribute = try parser.attribute()
+            let hasLostNames = attributes.hasLostNames
+            attributes.hasLostNames = true
+            let name = try parser.name("an attribute's name")
+            let index = attributes.list.count
+            attributes.list.append(.broken(name))
+            let attribute = try parser.attribute(name)
             try parser.ends(attribute)
-            list.append(attribute)
+            attributes.list[index] = attribute
+            attributes.hasLostNames = hasLostNames
             parser.takeOptional(",")
         }
-        close(opening, "this block of attributes")
-        return list
+        if !close(opening, "this block of attributes") { hasUnclosedAttributes = true }
+        return attributes
     }
 
-    private mutating func attribute() throws(Skip) -> AttributeSyntax {
-        let name = try name("an attribute's name")
+    /// What follows an attribute's name.
+    private mutating func attribute(_ name: Name) throws(Skip) -> AttributeSyntax {
         try need(
             symbol: ":", in: "between an attribute's name and its type", help: "write it as `\(name.text): string`")
         let type = try type()
@@ -257,5 +274,12 @@ extension Parser {
             throw Skip()
         }
         return .range(first, last, start.union(lastRange))
+    }
+}
+
+extension AttributeSyntax {
+    /// An attribute of which only the name could be read.
+    fileprivate static func broken(_ name: Name) -> AttributeSyntax {
+        AttributeSyntax(name: name, type: .broken, isOptional: false, sources: [], range: name.range)
     }
 }

@@ -13,6 +13,8 @@ struct Parser {
     private var depth = 0
     /// A role or a let had no name that could be read.
     var hasLostNames = false
+    /// A block of attributes has no end, so that it may have swallowed declarations.
+    var hasUnclosedAttributes = false
     /// Productions that failed so far.
     private(set) var skipped = 0
     /// What tokens are for the layout, by their first byte; nil when nobody asks.
@@ -135,13 +137,15 @@ struct Parser {
     }
 
     /// The brace that ends a block. When a block that cannot stand inside begins instead, the brace is missing:
-    /// the block ends here all the same.
-    mutating func close(_ opening: SourceRange, _ what: String) {
-        if take(symbol: "}") { return }
+    /// the block ends here all the same, and the answer is false.
+    @discardableResult
+    mutating func close(_ opening: SourceRange, _ what: String) -> Bool {
+        if take(symbol: "}") { return true }
         let place = current.kind == .end ? "before the file ends" : "before line \(current.range.line)"
         sink.report(
             .unclosedBlock, "\(what) is not closed", at: opening, help: "its `}` is missing, \(place) at the latest")
         depth -= 1
+        return false
     }
 
     /// True where the file's next catalog, policy or test begins, whatever braces are open.
@@ -266,8 +270,10 @@ struct Parser {
             mark(.block)
             do throws(Skip) {
                 if current.isName("catalog") {
+                    let hasBrokenCatalog = syntax.hasBrokenCatalog
                     syntax.hasBrokenCatalog = true
                     syntax.catalogs.append(try catalog())
+                    syntax.hasBrokenCatalog = hasBrokenCatalog
                 } else if current.isName("policy") {
                     syntax.policies.append(try policy())
                 } else if current.isName("test") {

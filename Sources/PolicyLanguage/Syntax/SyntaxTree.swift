@@ -28,26 +28,37 @@ struct CatalogSyntax {
     var entities: [EntitySyntax] = []
     var signals: [(owner: Name, attribute: AttributeSyntax)] = []
     var actions: [ActionSyntax] = []
-    var context: [AttributeSyntax] = []
-    /// A declaration could not be read, so that names may be missing.
-    var isBroken = false
+    var context = AttributesSyntax()
+    /// A declaration could not be read, so that any name may be missing: what was skipped may have held more than one.
+    var hasLostNames = false
     var range: SourceRange
 }
 
 struct EntitySyntax {
     var name: Name
     var isSubject: Bool
-    var containers: [Name]
-    var attributes: [AttributeSyntax]
+    var containers: [Name] = []
+    var attributes = AttributesSyntax()
     var documentation: String?
+    /// Something of the declaration besides its attributes could not be read.
+    var isBroken = true
     var range: SourceRange
 }
 
 struct ActionSyntax {
     var names: [Name]
-    var types: [Name]
-    var attributes: [AttributeSyntax]
+    var types: [Name] = []
+    var attributes = AttributesSyntax()
     var documentation: String?
+    /// Something of the declaration besides its attributes could not be read.
+    var isBroken = true
+}
+
+/// A block of attributes.
+struct AttributesSyntax {
+    var list: [AttributeSyntax] = []
+    /// An attribute could not be read, so that others may be missing, too.
+    var hasLostNames = false
 }
 
 struct AttributeSyntax {
@@ -63,6 +74,8 @@ struct AttributeSyntax {
 }
 
 indirect enum TypeSyntax {
+    /// This, or what follows it, could not be read.
+    case broken
     case named(Name)
     case enumeration([Name], ordered: Bool)
     case range(Int64, Int64, SourceRange)

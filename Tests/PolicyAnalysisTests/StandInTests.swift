@@ -1,0 +1,86 @@
+// `x ?? y` where some of the types in question declare a default for `x`: the default there, `y` elsewhere; in the
+// reference, the program, formulas, plans and their SQL.
+
+import DecisionEngine
+import PolicyLanguage
+import Testing
+
+@testable import PolicyAnalysis
+
+@Suite("stand-ins beside defaults")
+struct StandInTests {
+    private static let text = """
+        catalog "files" version 1.0.0 {
+          entity user { }
+          entity report { level: int = 3 }
+          entity letter { level: int? }
+          entity memo { level: int? = 5 }
+          action read on report, letter, memo
+        }
+        policy "P" {
+          permit read on report, letter, memo to user when resource.level ?? 7 in [3, 5]
+        }
+        """
+
+    private func policies() throws -> CheckedPolicies {
+        let result = checkPolicies([SourceFile(name: "files.stile", text: Self.text)])
+        return try #require(result.policies, "\(result.diagnostics)")
+    }
+
+    /// A question about a resource of a type without a level, or with this one.
+    private func situation(_ type: String, level: Int64?, _ policies: CheckedPolicies) throws -> Situation {
+        var situation = Situation()
+        situation.subjectID = "ann"
+        situation.resourceID = "r"
+        situation.resourceType = try #require(policies.catalog.entity(named: type))
+        if let level { situation.given[.resource] = ["level": .value(.integer(level))] }
+        return situation
+    }
+
+    @Test(
+        "the default wins over the stand-in, a value over both",
+        arguments: [
+            ("report", nil, true), ("report", 7, false), ("report", 5, true), ("letter", nil, false),
+            ("letter", 3, true),
+            ("memo", nil, true), ("memo", 7, false),
+        ] as [(String, Int64?, Bool)])
+    func decided(_ type: String, _ level: Int64?, _ isPermitted: Bool) throws {
+        let policies = try policies()
+        let situation = try situation(type, level: level, policies)
+        #expect((Interpreter(policies).decide(situation).kind == .permitted) == isPermitted)
+        var scratch = DecisionScratch()
+        #expect((try compile(policies).decide(situation, &scratch).verdict.kind == .permitted) == isPermitted)
+        let cell = Cell(situation, policies.catalog)
+        let space = RequestSpace(
+            cell,
+            [
+                restrict(
+                    policies, subjectType: situation.subjectType, action: situation.action,
+                    resourceType: situation.resourceType)
+            ])
+        let permit = try #require(space.outcomes(side: 0).outcomes[.permit])
+        #expect(SituationTruths(space, situation, side: 0).truths([permit]) == [isPermitted])
+        let known = restrict(
+            policies, subjectType: situation.subjectType, action: situation.action,
+            resourceType: situation.resourceType, knowing: KnownFacts(situation))
+        #expect(known.rules.map(\.condition) == [.constant(isPermitted)])
+    }
+
+    @Test("SQL stands the default in, too", arguments: [("report", 3), ("letter", 7), ("memo", 5)])
+    func sql(_ type: String, _ standIn: Int) throws {
+        let policies = try policies()
+        let plan = PolicyPlan(policies, try situation(type, level: nil, policies))
+        let sql = try plan.sql(SQLOptions(dialect: .sqlite))
+        #expect(sql.contains("COALESCE(\"level\", \(standIn))"), "\(sql)")
+    }
+
+    @Test("another stand-in changes only the answers of types without a default")
+    func compared() throws {
+        let old = try policies()
+        let changed = Self.text.replacing("?? 7", with: "?? 5")
+        let new = try #require(checkPolicies([SourceFile(name: "files.stile", text: changed)]).policies)
+        let comparison = try compare(old, new)
+        #expect(comparison.unproven.isEmpty)
+        #expect(comparison.regions.map(\.cell.resource) == ["letter"])
+    }
+}
