@@ -163,6 +163,9 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
 	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
 	KILLS=100 bash Tests/BlackBox/log.sh .build/release
+	@mkdir -p benchmarks/results
+	CONNECTIONS=255 ROUNDS=9 SECONDS_EACH=1 LIMIT=1.1 bash Tests/BlackBox/fair.sh .build/release benchmarks/results/fairness.jsonl
+	RESTARTS=100 bash Tests/BlackBox/restarts.sh .build/release
 	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
 
@@ -181,6 +184,8 @@ test: prepare-tests peers ## Run all tests
 	bash Tests/Cedar/run.sh .build/debug $(PEERS_PYTHON)
 	TRIALS=200 KILLS=10 FRAMES=20000 bash Tests/BlackBox/prove.sh .build/debug
 	bash Tests/BlackBox/subscriptions.sh .build/debug
+	bash Tests/BlackBox/fair.sh .build/debug
+	RESTARTS=5 bash Tests/BlackBox/restarts.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug
 	python3 Tests/BlackBox/schemathesis.py .build/debug $(SCHEMATHESIS)/bin/schemathesis 2
 	# One after the other, and the random ones short and from one seed: a pair of random policies can keep the comparison

@@ -103,6 +103,35 @@ int stile_peer_user(int socket, uint32_t *user, int32_t *process) {
     return 0;
 }
 
+ssize_t stile_send_descriptor(int socket, const void *bytes, size_t count, int descriptor) {
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.head), &descriptor, sizeof descriptor);
+    struct iovec data = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = count};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+ssize_t stile_receive_descriptor(int socket, void *bytes, size_t capacity, int *descriptor) {
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec data = {.iov_base = bytes, .iov_len = capacity};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    *descriptor = -1;
+    ssize_t count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (count < 0) return count;
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(descriptor, CMSG_DATA(head), sizeof *descriptor);
+    return count;
+}
+
 int stile_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 
 int stile_timer(void) { return timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC); }
@@ -178,6 +207,22 @@ int stile_set_nice(int nice) {
 }
 
 void stile_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+struct stile_usage stile_thread_usage(void) {
+    struct rusage usage = {0};
+    struct timespec time = {0};
+    getrusage(RUSAGE_THREAD, &usage);
+    /* The clock is exact; the times in `usage` may be those of the timer's ticks. */
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (struct stile_usage){
+        .busy_us = (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000,
+        .preemptions = (uint64_t)usage.ru_nivcsw};
+}
+
+int stile_processors(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
 
 int stile_begin_writing(int file, int64_t offset, int64_t count) {
     return sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);

@@ -132,7 +132,7 @@ bool sti_frame_read(const uint8_t *bytes, size_t size, struct sti_frame *frame) 
         frame->valid_until = look.valid_until;
     }
     switch (frame->kind) {
-        case STI_HELLO: return true;
+        case STI_HELLO: case STI_GOODBYE: return true;
         case STI_QUESTION: case STI_STATUS: return frame->has_id;
         case STI_BATCH: return frame->has_id && frame->items.at && check_items(frame->items, &frame->item_count);
         case STI_SUBSCRIBE: case STI_UNSUBSCRIBE: return frame->has_id && has_subscription;

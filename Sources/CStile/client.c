@@ -364,9 +364,11 @@ static struct request *shift(struct lane *lane) {
  */
 static void lose(struct lane *lane, bool is_nonsense) {
     stile_connection *connection = lane->connection;
+    bool is_goodbye = connection->said_goodbye;
     bool is_refused = connection->code[0] != 0;
     while (lane->first) {
         struct request *request = shift(lane);
+        if (is_goodbye) request->sendings--; /* not asked */
         if (is_refused) finish(request, STILE_FAILURE_REFUSED, connection->code, connection->message);
         else if (is_nonsense) finish(request, STILE_FAILURE_PROTOCOL, NULL, NULL);
         else request->state = TO_SEND;
@@ -434,7 +436,7 @@ static bool hand_out(struct lane *lane, const struct sti_frame *frame, const uin
     return true;
 }
 
-/* Hands out all whole frames of the input: 1, 0 when the server has refused, -1 when it speaks nonsense. */
+/* Hands out all whole frames of the input: 1, 0 when the server has refused or ends, -1 when it speaks nonsense. */
 static int hand_out_all(struct lane *lane) {
     const uint8_t *bytes;
     size_t size;
@@ -445,6 +447,10 @@ static int hand_out_all(struct lane *lane) {
         if (!sti_frame_read(bytes, size, &frame)) return -1;
         if (frame.kind == STI_ERROR && !frame.has_id) {
             sti_keep_error(lane->connection, &frame);
+            return 0;
+        }
+        if (frame.kind == STI_GOODBYE) {
+            lane->connection->said_goodbye = true;
             return 0;
         }
         if (!hand_out(lane, &frame, bytes, size)) return -1;

@@ -135,8 +135,9 @@ static int connect_to(const char *path) {
 /* Says hello and reads the welcome. */
 static stile_failure greet(stile_connection *connection, const char *tenant, int64_t deadline) {
     size_t start = sti_frame_begin(&connection->output);
-    sti_append(&connection->output, "\xa3\x00\x00\x0b\x01\x0c", 6);
+    sti_append(&connection->output, "\xa4\x00\x00\x0b\x01\x0c", 6);
     sti_text(&connection->output, tenant, strlen(tenant));
+    sti_append(&connection->output, "\x18\x1d\xf5", 3); /* 29: a goodbye is understood */
     sti_frame_end(&connection->output, start);
     if (connection->output.failed) return STILE_FAILURE_MEMORY;
     /* A server that refuses closes; what it said first is still to be read. */
@@ -150,6 +151,8 @@ static stile_failure greet(stile_connection *connection, const char *tenant, int
             struct sti_frame frame;
             if (!sti_frame_read(bytes, size, &frame)) return STILE_FAILURE_PROTOCOL;
             if (frame.kind == STI_HELLO) return STILE_FAILURE_NONE;
+            /* A server that ends before it has answered: another is tried. */
+            if (frame.kind == STI_GOODBYE) return STILE_FAILURE_UNREACHABLE;
             if (frame.kind != STI_ERROR) return STILE_FAILURE_PROTOCOL;
             sti_keep_error(connection, &frame);
             return STILE_FAILURE_REFUSED;

@@ -23,7 +23,7 @@ enum {
 /* Kinds of frames, key 0. */
 enum {
     STI_HELLO = 0, STI_QUESTION = 1, STI_BATCH = 2, STI_STATUS = 3, STI_SUBSCRIBE = 4, STI_UNSUBSCRIBE = 5, STI_PUSH = 6,
-    STI_ERROR = 15
+    STI_GOODBYE = 8, STI_ERROR = 15
 };
 
 /* ---- Bytes to be sent ---- */
@@ -152,6 +152,7 @@ struct stile_connection {
     uint64_t next_id;
     unsigned receive_timeout_ms; /* as set in the kernel; 0 is none */
     char code[64], message[160]; /* why it is gone, when the server said so */
+    bool said_goodbye;           /* the server ends: what has no answer was not asked */
 };
 
 /* Monotonic nanoseconds. */

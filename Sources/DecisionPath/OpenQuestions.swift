@@ -51,6 +51,16 @@ extension TenantDecider {
         return watched
     }
 
+    /// The entities that a frame's question names, which was read when it was opened.
+    package func watched(_ bytes: [UInt8]) -> WatchedEntities {
+        unsafe bytes.withUnsafeBytes { bytes in
+            let frame = unsafe CBORReader(bytes)
+            var reader = frame
+            guard let head = try? FrameHead(&reader) else { return WatchedEntities() }
+            return watched(head, frame)
+        }
+    }
+
     /// Gives the first answer to a question that is held open; its frame is appended to `output`.
     /// - Parameter number: the subscription's.
     package func open(

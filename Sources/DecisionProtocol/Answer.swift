@@ -358,6 +358,13 @@ package struct HandOver: Sendable, Hashable {
     }
 }
 
+/// The server's last frame before it ends in good order. All that it was asked on the connection is answered; what has no
+/// answer was not asked, and goes to the server that is there next.
+package enum Goodbye {
+    /// The frame, without its length.
+    package static let frame = CBORValue.record([0: .unsigned(FrameKind.goodbye.rawValue)]).encoded
+}
+
 /// A frame from the server.
 package enum ServerFrame: Sendable {
     case welcome(Welcome)
@@ -371,6 +378,8 @@ package enum ServerFrame: Sendable {
     case pushed(subscription: UInt64, Answer)
     /// The listening socket comes with this frame, as ancillary data.
     case handOver(id: UInt64, software: String, ownsPath: Bool)
+    /// The server ends.
+    case goodbye
     /// A request was not carried out; the connection goes on.
     case refused(id: UInt64, ProtocolError)
     /// The connection is closed.
@@ -408,6 +417,7 @@ package enum ServerFrame: Sendable {
             self = .pushed(subscription: subscription, answer)
         case .takeOver:
             self = .handOver(id: id, software: value[14]?.text ?? "", ownsPath: value[23] == .bool(true))
+        case .goodbye: self = .goodbye
         case .error:
             let code = value[20]?.text.flatMap { ProtocolError.Code(rawValue: $0) } ?? .malformedFrame
             let error = ProtocolError(code, value[21]?.text ?? "")

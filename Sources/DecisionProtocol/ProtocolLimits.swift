@@ -34,8 +34,18 @@ package enum FrameKind: UInt64, Sendable {
     case push = 6
     /// One server asks another for its listening socket.
     case takeOver = 7
+    /// Only from the server, and its last: the server ends.
+    case goodbye = 8
     /// Only from the server. Without a request's id the connection is closed after it.
     case error = 15
+
+    /// Clients send such frames.
+    package var isClients: Bool {
+        switch self {
+        case .hello, .question, .batch, .status, .subscribe, .unsubscribe, .takeOver: true
+        case .push, .goodbye, .error: false
+        }
+    }
 }
 
 /// Why a frame was refused. The connection is closed after it, unless `frame(id:)` names the request that alone was

@@ -128,13 +128,19 @@ package struct Batch: Sendable, Hashable {
 /// The first frame of a client.
 package struct Hello: Sendable, Hashable {
     package var tenant: String
+    /// The client understands a goodbye.
+    package var takesGoodbye: Bool
 
-    package init(tenant: String) { self.tenant = tenant }
+    package init(tenant: String, takesGoodbye: Bool = false) {
+        self.tenant = tenant
+        self.takesGoodbye = takesGoodbye
+    }
 
     /// The frame, without its length.
     package var frame: [UInt8] {
         CBORValue.record([
             0: .unsigned(FrameKind.hello.rawValue), 11: .unsigned(ProtocolLimits.version), 12: .text(tenant),
+            29: takesGoodbye ? .bool(true) : nil,
         ]).encoded
     }
 }

@@ -55,6 +55,8 @@ package struct FrameHead: Sendable {
     package var subscription: UInt64 = 0
     /// Of a take-over: the new server accepts.
     package var isReady = false
+    /// Of a hello: the client wants to be told goodbye.
+    package var takesGoodbye = false
 
     /// Reads a whole frame. Unknown keys are checked and passed over.
     package init(_ reader: inout CBORReader) throws(CBORError) {
@@ -73,6 +75,7 @@ package struct FrameHead: Sendable {
             case 12: tenant = try reader.text()
             case 22: subscription = try reader.unsigned()
             case 23: isReady = try reader.bool()
+            case 29: takesGoodbye = try reader.bool()
             default: if try !question.read(key, &reader) { try reader.skip() }
             }
         }

@@ -42,18 +42,23 @@ package final class DecisionServer {
         let storeBell = StoreBell(configuration.store, control: controlBell)
         try loadTenants(storeBell)
         try startLog()
-        let (listener, path) = try listen()
-        let state = ServerState(configuration, board: board, log: log, storeBell: storeBell, listener: listener)
-        let bells = try startReactors(state)
+        let (listener, predecessor) = try listen()
+        let state = ServerState(
+            configuration, board: board, log: log, storeBell: storeBell, listener: listener, desks: try makeDesks())
+        try startReactors(state)
         let isHeard = Thread.start("bell") { storeBell.run() }
         guard isHeard else { throw ServerError(.system, "a thread could not be started") }
-        let place = path ?? "the socket handed over"
+        let place = listener.path ?? "the socket handed over"
         ServerLog.write(
             .notice, "listening on \(place), \(configuration.reactors) reactors, store \(configuration.store.path)")
+        if let predecessor {
+            predecessor.dismiss()
+            ServerLog.write(.notice, "took over from \(predecessor.software)")
+        }
         Systemd.notify("READY=1")
         tellStatus(force: true)
-        watch(control, signals, controlBell, storeBell)
-        stop(state, bells, path)
+        watch(state, control, signals, controlBell)
+        stop(state)
     }
 
     private static var reason: String { unsafe String(cString: strerror(errno)) }
@@ -84,20 +89,25 @@ package final class DecisionServer {
         }
     }
 
-    /// The listening socket: systemd's, else our own.
-    private func listen() throws(ServerError) -> (descriptor: Int32, path: String?) {
+    /// The listening socket: systemd's, else that of the server which answers at the path, else our own.
+    private func listen() throws(ServerError) -> (place: ListeningPlace, predecessor: Predecessor?) {
         if let descriptor = Systemd.socket(named: "stiled") {
             _ = stile_set_nonblocking(descriptor)
-            return (descriptor, nil)
+            return (ListeningPlace(descriptor: descriptor, path: nil), nil)
         }
         let path = configuration.socketPath
+        if configuration.takesOver, let predecessor = try Predecessor(at: path) {
+            return (
+                ListeningPlace(descriptor: predecessor.listener, path: predecessor.ownsPath ? path : nil), predecessor
+            )
+        }
         let descriptor: Int32
         do throws(ListeningError) {
             descriptor = try ListeningSocket.open(path, mode: configuration.socketMode)
         } catch {
             throw ServerError(.socket, error.description)
         }
-        return (descriptor, path)
+        return (ListeningPlace(descriptor: descriptor, path: path), nil)
     }
 
     /// The decision log and its thread.
@@ -115,14 +125,19 @@ package final class DecisionServer {
         }
     }
 
-    private func startReactors(_ state: ServerState) throws(ServerError) -> [Int32] {
-        var bells: [Int32] = []
-        for index in 0..<configuration.reactors {
+    private func makeDesks() throws(ServerError) -> [ReactorDesk] {
+        var desks: [ReactorDesk] = []
+        for _ in 0..<configuration.reactors {
             let bell = stile_eventfd()
             guard bell >= 0 else { throw ServerError(.system, "an event descriptor: \(Self.reason)") }
-            bells.append(bell)
-            let ear = StoreBell.Ear(bell)
-            state.storeBell.add(ear)
+            desks.append(ReactorDesk(bell: bell))
+        }
+        return desks
+    }
+
+    private func startReactors(_ state: ServerState) throws(ServerError) {
+        for (index, desk) in state.desks.enumerated() {
+            state.storeBell.add(desk.ear)
             let nice = configuration.nice
             let pin = configuration.pin >= 0 ? configuration.pin + index : -1
             state.runningReactors.wrappingAdd(1, ordering: .relaxed)
@@ -137,7 +152,7 @@ package final class DecisionServer {
                             + "start stiled with Nice=\(nice) in its unit, or with the capability sys_nice")
                 }
                 do throws(ServerError) {
-                    try Reactor(state, ear).run()
+                    try Reactor(state, desk).run()
                 } catch {
                     ServerLog.write(.error, "\(error)")
                 }
@@ -145,12 +160,12 @@ package final class DecisionServer {
             }
             guard started else { throw ServerError(.system, "a thread could not be started") }
         }
-        return bells
     }
 
     // MARK: Control
 
-    private func watch(_ control: Int32, _ signals: Int32, _ bell: Int32, _ storeBell: StoreBell) {
+    private func watch(_ state: ServerState, _ control: Int32, _ signals: Int32, _ bell: Int32) {
+        let storeBell = state.storeBell
         let watchdog = Systemd.watchdogInterval
         var nextSign: UInt64 = 0
         var event = stile_event()
@@ -160,6 +175,7 @@ package final class DecisionServer {
             _ = unsafe stile_epoll_wait(control, &event, 1, timeout)
             var rings: UInt64 = 0
             let isRung = unsafe read(bell, &rings, 8) == 8
+            if state.successor.load(ordering: .acquiring) != 0 { return }
             switch stile_next_signal(signals) {
             case SIGTERM, SIGINT: return
             case SIGHUP: reload()
@@ -229,20 +245,24 @@ package final class DecisionServer {
         status = text
     }
 
-    private func stop(_ state: ServerState, _ bells: [Int32], _ path: String?) {
-        Systemd.notify("STOPPING=1", "STATUS=draining")
-        ServerLog.write(.notice, "draining")
-        state.isStopping.store(true, ordering: .releasing)
-        for bell in bells {
-            var one: UInt64 = 1
-            _ = unsafe write(bell, &one, 8)
+    private func stop(_ state: ServerState) {
+        let successor = state.successor.load(ordering: .acquiring)
+        if successor == 0 {
+            Systemd.notify("STOPPING=1", "STATUS=draining")
+            ServerLog.write(.notice, "draining")
+        } else {
+            Systemd.notify("MAINPID=\(successor)")
+            ServerLog.write(.notice, "draining; process \(successor) has taken over")
         }
+        state.isStopping.store(true, ordering: .releasing)
+        for desk in state.desks { StoreBell.wake(desk.ear.bell) }
         let deadline = stile_now_ms() + configuration.drainTimeout + 1_000
         while state.runningReactors.load(ordering: .acquiring) > 0, stile_now_ms() < deadline { usleep(2_000) }
         if let log, !log.stop(timeout: 10_000) {
             ServerLog.write(.error, "the decision log is not written to its end: its disk takes no more")
         }
-        if let path { _ = unsafe unlink(path) }
+        // A successor has the file with the socket.
+        if successor == 0, let path = state.listener.path { _ = unsafe unlink(path) }
         ServerLog.write(.notice, "stopped")
     }
 }

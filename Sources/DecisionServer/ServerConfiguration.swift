@@ -10,6 +10,8 @@ package struct ServerConfiguration: Sendable {
     package var socketPath: String
     /// Permission bits of the socket's file.
     package var socketMode: UInt32 = 0o660
+    /// Take the listening socket from a server that answers at `socketPath`, which then ends.
+    package var takesOver = false
     /// Reactor threads.
     package var reactors = 1
     /// Connections of all reactors together.
@@ -22,8 +24,8 @@ package struct ServerConfiguration: Sendable {
     package var helloTimeout: Int64 = 5_000
     /// Milliseconds that a stopping server gives its clients to take their answers.
     package var drainTimeout: Int64 = 5_000
-    /// Microseconds of polling before a thread sleeps; 0 sleeps at once.
-    package var spin: UInt64 = 0
+    /// Whether reactors poll before they sleep.
+    package var spin = SpinMode.automatic
     /// Processor for the first reactor; -1 for any.
     package var pin = -1
 

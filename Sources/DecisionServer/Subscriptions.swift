@@ -221,6 +221,58 @@ final class Subscriptions {
         gone.append(subscriber)
     }
 
+    /// Takes a connection's questions out, for another reactor; their places in the budgets stay taken.
+    /// - Returns: the whole connection.
+    func pack(_ connection: Connection) -> ConnectionParcel {
+        var parcel = connection.pack()
+        guard let subscriber = connection.subscriber else { return parcel }
+        let questions = subscriber.questions
+        for (number, slot) in subscriber.slots.enumerated() where slot != Subscriber.free {
+            let entry = questions.table[slot]
+            parcel.questions.append(
+                OpenQuestionParcel(number: UInt32(number), frame: entry.frame, sent: entry.sent))
+            questions.table.remove(slot)
+        }
+        for slot in subscriber.parked { questions.table.unpark(slot) }
+        connection.subscriber = nil
+        owners[Int(subscriber.owner)] = nil
+        freeOwners.append(subscriber.owner)
+        sleepIfDone()
+        return parcel
+    }
+
+    /// Takes in the questions of a connection that was another reactor's. All are decided again: what has changed on the
+    /// way is pushed.
+    /// - Parameter decider: holds a snapshot.
+    func adopt(_ parcels: [OpenQuestionParcel], _ connection: Connection, _ decider: TenantDecider) {
+        if parcels.isEmpty { return }
+        let subscriber = join(connection, decider)
+        let questions = subscriber.questions
+        if questions.table.count == 0, !awake(questions) { follow(fromNothing: questions) }
+        for parcel in parcels {
+            while subscriber.slots.count <= Int(parcel.number) {
+                subscriber.freeNumbers.append(UInt32(subscriber.slots.count))
+                subscriber.slots.append(Subscriber.free)
+            }
+            let watched = decider.watched(parcel.frame)
+            let slot = questions.table.insert(
+                parcel.frame, parcel.sent, watched, owner: subscriber.owner, number: parcel.number)
+            subscriber.slots[Int(parcel.number)] = slot
+            questions.table.enqueue(slot)
+        }
+        let slots = subscriber.slots
+        subscriber.freeNumbers.removeAll { slots[Int($0)] != Subscriber.free }
+    }
+
+    /// Begins to follow a tenant whose store cannot be read now: all is looked at when it can.
+    private func follow(fromNothing questions: OpenQuestions) {
+        questions.sequence = 0
+        questions.epoch = questions.decider.epoch
+        questions.mustLook = true
+        ear.isListening.store(true, ordering: .sequentiallyConsistent)
+        if !watched.contains(where: { $0 === questions }) { watched.append(questions) }
+    }
+
     private func removeSome() {
         var left = Self.removalsPerSlice
         while left > 0, let subscriber = gone.last {

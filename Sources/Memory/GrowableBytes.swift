@@ -33,6 +33,27 @@ public struct GrowableBytes: ~Copyable {
         used = count
     }
 
+    /// Forgets the first `count` bytes; those behind them move to the front.
+    public mutating func removeFirst(_ count: Int) {
+        precondition(count >= 0 && count <= used, "a length beyond the bytes in use")
+        unsafe base.copyMemory(from: base + count, byteCount: used - count)
+        used -= count
+    }
+
+    /// Gives memory back that is more than `most` bytes, when none are in use.
+    @inlinable
+    @inline(__always)
+    public mutating func release(above most: Int) {
+        if capacity > most, used == 0 { shrink() }
+    }
+
+    @usableFromInline
+    mutating func shrink() {
+        unsafe base.deallocate()
+        capacity = 256
+        unsafe base = .allocate(byteCount: capacity, alignment: 16)
+    }
+
     /// Makes sure that `more` bytes can be added without growing.
     @inlinable
     @inline(__always)

@@ -21,7 +21,8 @@ struct Stiled: ParsableCommand {
             --log-sync and the options after them say what, how durable and for how long.
 
             SIGHUP looks for new policies at once and begins new segments of the log; SIGTERM answers what has arrived,
-            writes the log to its end and stops.
+            tells clients goodbye, writes the log to its end and stops. To put another version in its place under load,
+            start that one with --take-over.
 
             Exit codes: 0 stopped in good order, 64 wrong arguments, 66 the store cannot be opened,
             71 the system refused something, 73 the socket cannot be made.
@@ -36,6 +37,15 @@ struct Stiled: ParsableCommand {
             "Path of the decision socket.",
             discussion: "Default: $RUNTIME_DIRECTORY/decision.sock, else /run/stile/decision.sock."))
     var socket: String?
+
+    @Flag(
+        name: .customLong("take-over"),
+        help: ArgumentHelp(
+            "Take the decision socket from the stiled that answers there, so that no client finds it closed.",
+            discussion:
+                "That one answers all that it was asked, and ends. Where none answers, the socket is made. Where the "
+                + "service manager holds the socket, a plain restart does the same."))
+    var takeOver = false
 
     @Option(name: .customLong("socket-mode"), help: "Permissions of the socket, in octal.")
     var socketMode = "0660"
@@ -54,8 +64,13 @@ struct Stiled: ParsableCommand {
         help: "KiB of answers that a client may leave unread before its next questions wait.")
     var maxUnsent = 4_096
 
-    @Option(help: "Microseconds to poll before sleeping; 0 sleeps at once.")
-    var spin: UInt64 = 0
+    @Option(
+        help: ArgumentHelp(
+            "Whether to poll before sleeping: auto, off, or microseconds.",
+            discussion:
+                "Waking a processor that sleeps can cost more than an answer. With auto a reactor polls while questions "
+                + "follow each other closely, what it waits for mostly comes meanwhile, and a processor is to spare."))
+    var spin = "auto"
 
     @Option(help: "Run the first reactor on this processor, the next on the next; -1 leaves it to the kernel.")
     var pin = -1
@@ -69,6 +84,9 @@ struct Stiled: ParsableCommand {
         guard (-20...19).contains(nice) else { throw ValidationError("--nice must be from -20 to 19") }
         guard UInt32(socketMode, radix: 8) != nil else {
             throw ValidationError("--socket-mode \(socketMode) is not octal: write 0660")
+        }
+        guard SpinMode(text: spin) != nil else {
+            throw ValidationError("--spin \(spin): write auto, off, or microseconds up to 1000000")
         }
         guard (0...64).contains(reactors) else { throw ValidationError("--reactors must be from 0 to 64") }
         guard (1...100_000).contains(maxConnections) else {
@@ -87,11 +105,12 @@ struct Stiled: ParsableCommand {
         let path = socket ?? (environment("RUNTIME_DIRECTORY") ?? "/run/stile") + "/decision.sock"
         var settings = ServerConfiguration(store: Store(path: directory), socketPath: path)
         settings.socketMode = UInt32(socketMode, radix: 8) ?? 0o660
+        settings.takesOver = takeOver
         settings.reactors = reactors > 0 ? reactors : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         settings.maxConnections = maxConnections
         settings.maxSubscriptions = maxSubscriptions
         settings.maxUnsentBytes = maxUnsent << 10
-        settings.spin = spin
+        settings.spin = SpinMode(text: spin) ?? .automatic
         settings.pin = pin
         settings.nice = nice
         settings.log = log.settings(socket: path)

@@ -2,7 +2,9 @@
  * Holds libstile to its promises, against a running stiled and against a server that misbehaves (strange.c).
  *
  *   libstile_test STILED_SOCKET TENANT STRANGE_SOCKET STILE STORE
- *   libstile_test hold STILED_SOCKET TENANT MILLISECONDS    asks from eight threads; 0 when no question failed
+ *   libstile_test hold STILED_SOCKET TENANT MILLISECONDS    asks from eight threads; 0 when no question failed;
+ *                                                           0 ms: until standard input ends
+ *   libstile_test watch STILED_SOCKET TENANT                holds a question about "bob" open and writes its answers
  *
  * The tenant has the policies and data of policies/ledger; STILE, the tool, changes it in the STORE.
  */
@@ -379,6 +381,14 @@ static void misbehaviour(void) {
     stile_client_close(client);
     ok("questions on the way are asked again when a connection closes");
 
+    /* More of them than connections may end on a question that was asked. */
+    client = open_client(strange, "leaves", 2, 20000);
+    stile_question *list30[30];
+    for (int index = 0; index < 30; index++) list30[index] = question;
+    for (int round = 0; round < 3; round++) MUST(stile_ask_many(client, list30, 30, 0, NULL));
+    stile_client_close(client);
+    ok("questions that a server's goodbye leaves without an answer are asked again, however often");
+
     client = open_client(strange, "late", 1, 100);
     for (int round = 0; round < 3; round++) {
         MUST(!stile_ask(client, question, &answer) && stile_answer_failure(answer) == STILE_FAILURE_DEADLINE);
@@ -652,13 +662,13 @@ static void kept(void) {
 
 /* ---- While the server is restarted ---- */
 
-static double hold_until;
+static double hold_until; /* by `seconds`; moved to the past to end */
 static unsigned long held;
 
 static void *hold_on(void *argument) {
     stile_question *question = stile_question_new();
     approve(question, "ada", "s-ada");
-    while (seconds() < hold_until) {
+    for (double until; __atomic_load(&hold_until, &until, __ATOMIC_RELAXED), seconds() < until;) {
         stile_answer *answer;
         if (!stile_ask_within(argument, question, 20000, &answer)) {
             fprintf(stderr, "%s: %s\n", stile_answer_code(answer), stile_answer_message(answer));
@@ -673,17 +683,41 @@ static void *hold_on(void *argument) {
 
 static int hold(const char *socket, const char *name, double milliseconds) {
     stile_client *client = open_client(socket, name, 3, 0);
-    hold_until = seconds() + milliseconds / 1000;
+    hold_until = milliseconds > 0 ? seconds() + milliseconds / 1000 : 1e18;
     pthread_t list[8];
     for (int index = 0; index < 8; index++) MUST(pthread_create(&list[index], NULL, hold_on, client) == 0);
+    if (milliseconds == 0) {
+        char byte;
+        while (read(0, &byte, 1) > 0) {}
+        double past = 0;
+        __atomic_store(&hold_until, &past, __ATOMIC_RELAXED);
+    }
     for (int index = 0; index < 8; index++) pthread_join(list[index], NULL);
     stile_client_close(client);
     printf("%lu\n", held);
     return 0;
 }
 
+static void write_down(void *context, const stile_answer *answer) {
+    (void)context;
+    printf("%s\n", stile_answer_failure(answer) ? "failed" : stile_answer_permits(answer) ? "permitted" : "denied");
+    fflush(stdout);
+}
+
+static int watch_on(const char *socket, const char *name) {
+    stile_client *client = open_client(socket, name, 1, 0);
+    stile_question *question = stile_question_new();
+    stile_question_subject(question, "user", "bob");
+    stile_question_action(question, "read");
+    stile_question_resource(question, "payrun", "p");
+    stile_question_session(question, "s-bob");
+    MUST(stile_watch_begin(client, question, write_down, NULL));
+    for (;;) pause();
+}
+
 int main(int count, char **arguments) {
     if (count == 5 && is(arguments[1], "hold")) return hold(arguments[2], arguments[3], atof(arguments[4]));
+    if (count == 4 && is(arguments[1], "watch")) return watch_on(arguments[2], arguments[3]);
     if (count != 6) return 64;
     stiled = arguments[1], tenant = arguments[2], strange = arguments[3], tool = arguments[4], store = arguments[5];
     MUST(is(stile_version(), STILE_VERSION));

@@ -6,7 +6,8 @@
  *
  * Tenants: honest, silent (never answers), late (answers after 300 ms), bytes (one byte at a time), garbage, float (an
  * answer with a value that is not in the protocol), wrong-id, wrong-kind, liar (permit and error at once), short (an
- * answer without decision id), obliges (a permit with an obligation), closes (after three answers, for ever), refuses
+ * answer without decision id), obliges (a permit with an obligation), closes (after three answers, for ever), leaves
+ * (says goodbye and closes after one answer, for ever), refuses
  * (an error frame instead of an answer), mute (holds a question open and says nothing more, whatever it is asked), declines (the same for every other question, and goes on), unwelcome (an error frame instead of a welcome), speechless (no welcome),
  * huge (announces 100 MB).
  */
@@ -107,11 +108,11 @@ static void *serve(void *argument) {
     static __thread uint8_t frame[1 << 20];
     char how[64] = "";
     size_t size;
-    /* hello: a map of three; the tenant is the text at its end */
+    /* hello: 0: 0, 11: 1, 12: the tenant, and what may stand behind it */
     if (take(client, frame, &size) && size > 7) {
         size_t length = frame[6] & 31, at = 7;
         if (length == 24) length = frame[7], at = 8;
-        if (length < sizeof how && at + length == size) memcpy(how, frame + at, length);
+        if (length < sizeof how && at + length <= size) memcpy(how, frame + at, length);
     }
     if (!strcmp(how, "unwelcome")) refuse(client, "not_allowed", 0);
     else if (strcmp(how, "speechless")) {
@@ -127,6 +128,10 @@ static void *serve(void *argument) {
     for (int count = 0; strcmp(how, "unwelcome") && take(client, frame, &size);) {
         if (!strcmp(how, "silent") || !strcmp(how, "speechless")) continue;
         if (!strcmp(how, "closes") && count == 3) break;
+        if (!strcmp(how, "leaves") && count == 1) {
+            put(client, (const uint8_t *)"\xa1\x00\x08", 3, 0);
+            break;
+        }
         if (!strcmp(how, "refuses")) {
             refuse(client, "malformed_frame", 0);
             break;

@@ -133,6 +133,22 @@ struct FrameTests {
         #expect(head(TakeOver.frame(id: 2, isReady: true))?.isReady == true)
     }
 
+    @Test("a hello says whether a goodbye is understood, and a goodbye is read as such")
+    func goodbye() {
+        for takes in [true, false] {
+            let found = unsafe Hello(tenant: "acme", takesGoodbye: takes).frame.withUnsafeBytes { buffer in
+                var reader = unsafe CBORReader(buffer)
+                return (try? FrameHead(&reader))?.takesGoodbye
+            }
+            #expect(found == takes)
+        }
+        guard case .goodbye = ServerFrame(Goodbye.frame) else {
+            Issue.record("no goodbye")
+            return
+        }
+        #expect(!FrameKind.goodbye.isClients && FrameKind.takeOver.isClients)
+    }
+
     @Test("frames of the server come back: unsubscribed and hand-over")
     func smallServerFrames() {
         guard case .unsubscribed(4, subscription: 5) = ServerFrame(Unsubscribed.frame(id: 4, subscription: 5)),

@@ -25,6 +25,22 @@ struct MemoryTests {
         #expect(bytes.count == 0 && bytes.array.isEmpty)
     }
 
+    @Test("bytes in front are forgotten, and memory beyond what is kept is given back when none is in use")
+    func forgetting() {
+        var bytes = GrowableBytes(capacity: 16)
+        bytes.append([UInt8](0..<200))
+        bytes.removeFirst(150)
+        #expect(bytes.array == [UInt8](150..<200))
+        bytes.release(above: 16)
+        #expect(bytes.array == [UInt8](150..<200), "given back in use")
+        bytes.removeFirst(50)
+        bytes.release(above: 16)
+        bytes.append([1, 2, 3])
+        #expect(bytes.array == [1, 2, 3])
+        bytes.removeFirst(0)
+        #expect(bytes.count == 3)
+    }
+
     @Test("a table finds each of its names and no other, of any length")
     func names() {
         var generator = SystemRandomNumberGenerator()

@@ -42,6 +42,10 @@ struct stile_peer {
 };
 extern const int stile_peer_option; /* SO_PEERCRED */
 int stile_peer_user(int socket, uint32_t *user, int32_t *process);
+/* Sends bytes with a descriptor (SCM_RIGHTS); what send(2) returns. */
+ssize_t stile_send_descriptor(int socket, const void *bytes, size_t count, int descriptor);
+/* Receives bytes, and a descriptor when one comes with them: else -1 is put there. It closes with exec. */
+ssize_t stile_receive_descriptor(int socket, void *bytes, size_t capacity, int *descriptor);
 int stile_eventfd(void);
 /* A timer on the clock of the day; it becomes readable when the instant has come or the clock was set. */
 int stile_timer(void);
@@ -68,6 +72,14 @@ uint64_t stile_monotonic_us(void);
 int stile_pin(int processor);
 /* Makes the calling thread at least as urgent as this nice value; nonzero when the system refuses. */
 int stile_set_nice(int nice);
+/* What the calling thread has used: microseconds of processor time, and how often the processor was taken from it. */
+struct stile_usage {
+    uint64_t busy_us;
+    uint64_t preemptions;
+};
+struct stile_usage stile_thread_usage(void);
+/* Processors that the calling thread may run on. */
+int stile_processors(void);
 /* True when the file is on a file system in memory (tmpfs), so that a store into its mapping never waits for a disk. */
 int stile_is_in_memory(const char *path);
 /* sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the kernel begins to write out, and nothing is waited for. */
