@@ -56,6 +56,7 @@ let package = Package(
 
         // The language, the engine, the store.
         .target(name: "PolicyLanguage", swiftSettings: strict),
+        .target(name: "LanguageTools", dependencies: ["PolicyLanguage", "StrictJSON"], swiftSettings: strict),
         .target(name: "DecisionEngine", dependencies: ["Memory", "PolicyLanguage"], swiftSettings: strict),
         .target(
             name: "AttributeStore",
@@ -168,8 +169,8 @@ let package = Package(
         .executableTarget(
             name: "stile",
             dependencies: [
-                "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis",
-                "AttributeStore",
+                "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "LanguageTools", "DecisionEngine",
+                "PolicyAnalysis", "AttributeStore",
                 "DecisionProtocol", "DecisionPath", "DecisionLog", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -193,6 +194,9 @@ let package = Package(
         .testTarget(
             name: "PolicyLanguageTests", dependencies: ["PolicyLanguage"],
             exclude: ["Mistakes", "Corpus", "Layouts"], swiftSettings: strict),
+        .testTarget(
+            name: "LanguageToolsTests", dependencies: ["LanguageTools", "PolicyLanguage", "StrictJSON"],
+            exclude: ["Reports"], swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["DecisionEngine", "PolicyLanguage"], path: "Tests/TestSupport",
             swiftSettings: strict),

@@ -3,20 +3,41 @@
 import ArgumentParser
 import DecisionEngine
 import DecisionPath
+import LanguageTools
 import PolicyLanguage
 import StrictJSON
 
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Check a tenant's catalog and policies; say everything that is wrong at once.")
+        commandName: "check", abstract: "Check a tenant's catalog and policies; say everything that is wrong at once.",
+        discussion: """
+            --format json writes one document: for each finding code, message, file, range (lines and columns from 1,
+            columns in Unicode scalars), the line with carets, advice and related places. --format sarif writes a
+            SARIF 2.1.0 log for code scanning. Warnings alone end with 0, errors with 1, in every format.
+            """)
+
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case human, json, sarif
+    }
 
     @Argument(help: "A tenant's folder, or its files (the catalog among them).")
     var paths: [String]
 
-    @OptionGroup var output: OutputOptions
+    @Option(help: "How findings are written.")
+    var format: Format?
+
+    @Flag(help: "The same as --format json.")
+    var json = false
+
+    func validate() throws {
+        if json, let format, format != .json {
+            throw ValidationError("--json and --format \(format.rawValue) exclude one another")
+        }
+    }
 
     func run() throws {
-        let files = try Files.policies(paths)
+        let found = try Files.policyPaths(paths)
+        let files = found.map(\.file)
         let result = checkPolicies(files)
         var diagnostics = result.diagnostics
         var size = 0
@@ -27,36 +48,31 @@ struct CheckCommand: ParsableCommand {
                 diagnostics.append(Diagnostic(.tooLarge, error.message, at: .none))
             }
         }
-        if output.json {
-            for diagnostic in diagnostics { print(Self.json(diagnostic, files).compact) }
-        } else {
+        let hasErrors = diagnostics.contains { $0.severity == .error }
+        let directory = Files.currentDirectory
+        let report = DiagnosticReport(
+            files: files, locations: found.map { ArtifactLocation(path: $0.path, directory: directory) },
+            diagnostics: diagnostics, version: Stile.version, exitCode: hasErrors ? Exit.findings.rawValue : 0)
+        switch json ? .json : format ?? .human {
+        case .human:
             Terminal.write(DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(diagnostics))
             if let policies = result.policies {
                 print(
                     "\(policies.rules.count) rules, \(policies.roles.count) roles, \(policies.tests.count) tests; "
                         + "compiled to \(size) bytes")
             }
+        case .json: print(report.json(summary: summary(result.policies, size)).compact)
+        case .sarif: Terminal.write(report.sarif.pretty)
         }
-        if diagnostics.contains(where: { $0.severity == .error }) { throw Exit.findings }
+        if hasErrors { throw Exit.findings }
     }
 
-    static func json(_ diagnostic: Diagnostic, _ files: [SourceFile]) -> JSONValue {
-        let index = Int(diagnostic.range.file)
-        var members = [
-            JSONMember("code", .string(diagnostic.code.rawValue)),
-            JSONMember("severity", .string(diagnostic.severity.rawValue)),
-            JSONMember("message", .string(diagnostic.message)),
+    private func summary(_ policies: CheckedPolicies?, _ size: Int) -> [JSONMember] {
+        guard let policies else { return [] }
+        return [
+            JSONMember("rules", .integer(policies.rules.count)), JSONMember("roles", .integer(policies.roles.count)),
+            JSONMember("tests", .integer(policies.tests.count)), JSONMember("compiled_bytes", .integer(size)),
         ]
-        if files.indices.contains(index) {
-            members += [
-                JSONMember("file", .string(files[index].name)), JSONMember("line", .integer(diagnostic.range.line)),
-                JSONMember("column", .integer(diagnostic.range.column)),
-                JSONMember("start", .integer(diagnostic.range.start)),
-                JSONMember("end", .integer(diagnostic.range.end)),
-            ]
-        }
-        if let help = diagnostic.help { members.append(JSONMember("help", .string(help))) }
-        return .object(members)
     }
 }
 

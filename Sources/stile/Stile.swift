@@ -5,6 +5,8 @@ import ArgumentParser
 /// Writes, tests and asks policies; keeps tenants, their data and their versions.
 @main
 struct Stile: ParsableCommand {
+    static let version = "0.1.0"
+
     static let configuration = CommandConfiguration(
         commandName: "stile",
         abstract: "Writes, tests and asks access policies; keeps tenants, their data and their versions.",
@@ -18,7 +20,7 @@ struct Stile: ParsableCommand {
             4 not proven; 64 wrong arguments; 65 wrong data or policies; 66 something to read is missing; 69 the server
             cannot be asked; 70 the store refused or failed. Colours respect NO_COLOR; --json is for programs.
             """,
-        version: "0.1.0",
+        version: version,
         subcommands: [
             CheckCommand.self, FormatCommand.self, TestCommand.self, AskCommand.self, WhyCommand.self,
             ExplainCommand.self, CompareCommand.self,

@@ -103,6 +103,13 @@ enum Files {
         return unsafe stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// The absolute path that relative ones start from.
+    static var currentDirectory: String {
+        guard let path = unsafe getcwd(nil, 0) else { return "/" }
+        defer { unsafe free(path) }
+        return unsafe String(cString: path)
+    }
+
     /// Names in a directory, sorted.
     static func list(_ path: String) -> [String] {
         guard let directory = unsafe opendir(path) else { return [] }
@@ -118,17 +125,23 @@ enum Files {
     }
 
     /// The policy files of a folder, or the files given.
-    static func policies(_ paths: [String]) throws(ExitCode) -> [SourceFile] {
-        var files: [SourceFile] = []
+    static func policies(_ paths: [String]) throws(ExitCode) -> [SourceFile] { try policyPaths(paths).map(\.file) }
+
+    /// The policy files of a folder, or the files given, each with its path.
+    static func policyPaths(_ paths: [String]) throws(ExitCode) -> [(path: String, file: SourceFile)] {
+        var files: [(path: String, file: SourceFile)] = []
         for path in paths {
             if isDirectory(path) {
                 let names = list(path).filter { $0.hasSuffix(".stile") }
                 if names.isEmpty {
                     throw Terminal.failure("\(path) holds no .stile files: name a tenant's folder", Exit.noInput)
                 }
-                for name in names { files.append(SourceFile(name: name, text: try text("\(path)/\(name)"))) }
+                for name in names {
+                    let inner = "\(path)/\(name)"
+                    files.append((inner, SourceFile(name: name, text: try text(inner))))
+                }
             } else {
-                files.append(SourceFile(name: path, text: try text(path)))
+                files.append((path, SourceFile(name: path, text: try text(path))))
             }
         }
         return files

@@ -51,6 +51,14 @@ mkdir "$work/bad"
 cp "$here"/policies/ledger/*.stile "$work/bad"
 sed -i 's/user.department == "Finance"/user.departmint == "Finance"/' "$work/bad/payroll.stile"
 refuses 1 'did you mean `department`?' stile check "$work/bad"
+refuses 1 '"code":"E0302"' stile check --json "$work/bad"
+refuses 64 "exclude one another" stile check --json --format sarif "$work/bad"
+# Reports keep their exit codes, and their paths start where the command runs.
+(cd "$work" && refuses 1 '"uri": "bad/payroll.stile"' stile check --format sarif bad)
+(cd "$here" && stile check --format sarif policies/ledger) | grep -q '"uri": "policies/ledger/payroll.stile"' || fail "sarif"
+[ "$(stile check --json "$here/policies/ledger" | cut -c 1-80)" = \
+  '{"format":"stile-check/1","columns":"unicode scalars","valid":true,"errors":0,"w' ] || fail "check --json"
+ok
 refuses 65 "nothing was stored" stile policy push "$work/bad" --store "$store" --tenant acme
 # Policies that check, but are above a limit of the compiler.
 cp "$here"/policies/ledger/*.stile "$work/bad"

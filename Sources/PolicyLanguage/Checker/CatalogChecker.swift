@@ -55,7 +55,8 @@ struct CatalogChecker {
             guard seen.insert(entity.name.text).inserted else {
                 sink.report(
                     .duplicateName, "entity `\(entity.name.text)` is declared twice", at: entity.name.range,
-                    help: "join the two, or rename one")
+                    help: "join the two, or rename one",
+                    related: Self.first(of: syntax.entities.lazy.map(\.name), like: entity.name))
                 // One of the two may have been meant to have another name.
                 broken.hasLostNames = true
                 broken.incomplete.insert(.entity(entity.name.text))
@@ -99,6 +100,11 @@ struct CatalogChecker {
             name: syntax.name.text, version: syntax.version, assurance: assurance,
             issuers: issuers(syntax, levels), entities: entities, actions: actions(syntax, entities),
             context: attributes(syntax.context, Owner(entity: nil, isSubject: false), [.context]))
+    }
+
+    /// The first of several names with one text.
+    private static func first(of names: some Sequence<Name>, like name: Name) -> [Diagnostic.Related] {
+        names.first { $0.text == name.text }.map { [.first("declaration", at: $0.range)] } ?? []
     }
 
     /// The types that something of this type can lie in.
@@ -149,7 +155,8 @@ struct CatalogChecker {
             if !seen.insert(syntax.name.text).inserted {
                 sink.report(
                     .duplicateName, "attribute `\(syntax.name.text)` is declared twice", at: syntax.name.range,
-                    help: "remove one, or rename it")
+                    help: "remove one, or rename it",
+                    related: Self.first(of: block.list.lazy.map(\.name), like: syntax.name))
                 broken.incomplete.formUnion(places)
             } else if let attribute = attribute(syntax, owner) {
                 attributes.append(attribute)
@@ -229,10 +236,11 @@ struct CatalogChecker {
                     help: "write `from caep \"risk-level-change\"`")
                 continue
             }
-            if entities[index].slot(of: attribute.name.text) != nil {
+            if let slot = entities[index].slot(of: attribute.name.text) {
                 sink.report(
                     .duplicateName, "`\(owner.text).\(attribute.name.text)` is declared twice",
-                    at: attribute.name.range, help: "remove one, or rename it")
+                    at: attribute.name.range, help: "remove one, or rename it",
+                    related: [.first("declaration", at: entities[index].attributes[slot].range)])
                 broken.incomplete.insert(.entity(owner.text))
                 continue
             }
@@ -311,14 +319,16 @@ struct CatalogChecker {
             if !seen.insert(issuer.text).inserted {
                 sink.report(
                     .duplicateName, "issuer \"\(issuer.text)\" is declared twice", at: issuer.range,
-                    help: "join the two tables")
+                    help: "join the two tables",
+                    related: Self.first(of: syntax.issuers.lazy.map(\.issuer), like: issuer))
             }
             var mapped: [String: Int] = [:]
             for (acr, level) in table {
                 if mapped[acr.text] != nil {
                     sink.report(
                         .duplicateName, "acr \"\(acr.text)\" stands twice", at: acr.range,
-                        help: "keep the level that the issuer means by it")
+                        help: "keep the level that the issuer means by it",
+                        related: Self.first(of: table.lazy.map(\.acr), like: acr))
                 } else if let index = levels[level.text] {
                     mapped[acr.text] = index
                 } else {
@@ -433,7 +443,8 @@ struct CatalogChecker {
                         help: "choose another name for the case, or the type bool")
                 } else if !seen.insert(name.text).inserted {
                     sink.report(
-                        .duplicateName, "case `\(name.text)` stands twice", at: name.range, help: "remove one of them")
+                        .duplicateName, "case `\(name.text)` stands twice", at: name.range, help: "remove one of them",
+                        related: Self.first(of: cases, like: name))
                 }
             }
             if cases.count > LanguageLimits.maxCases {

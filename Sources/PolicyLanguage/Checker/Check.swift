@@ -74,7 +74,8 @@ private func onlyCatalog(
             let first = catalogs[0].range
             sink.report(
                 .catalogCount, "a second catalog", at: extra.name.range,
-                help: "a tenant has one catalog, and the first is at \(files[Int(first.file)].name):\(first.line)")
+                help: "a tenant has one catalog, and the first is at \(files[Int(first.file)].name):\(first.line)",
+                related: [Diagnostic.Related("the first catalog", at: catalogs[0].name.range)])
         }
     }
     guard let catalog = catalogs.first else {

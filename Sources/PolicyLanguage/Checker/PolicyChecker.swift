@@ -93,10 +93,11 @@ struct PolicyChecker {
                 failedLets.insert(name.text)
             }
             for (name, condition, range) in policy.roles {
-                if roleSyntax[name.text] != nil {
+                if let first = roleSyntax[name.text] {
                     sink.report(
                         .duplicateName, "role `\(name.text)` is declared twice", at: name.range,
-                        help: "join the conditions with `or`, or rename one: roles are known in all policies")
+                        help: "join the conditions with `or`, or rename one: roles are known in all policies",
+                        related: [.first("declaration", at: first.name.range)])
                     continue
                 }
                 roleSyntax[name.text] = RoleSource(name: name, condition: condition, range: range, lets: lets)
@@ -113,7 +114,7 @@ struct PolicyChecker {
             _ = role(named: name)
         }
         var rules: [CheckedRule] = []
-        var names = Set<String>()
+        var names: [String: SourceRange] = [:]
         for (policy, lets) in zip(policies, allLets) {
             for (number, rule) in policy.rules.enumerated() where !sink.isFull {
                 guard let checked = self.rule(rule, policy: policy.name.text, number: number + 1, lets: lets) else {
@@ -156,12 +157,17 @@ struct PolicyChecker {
     }
 
     /// Reports a name that stands for something before.
-    private mutating func isNew(_ name: String, _ what: String, _ rule: RuleSyntax, _ names: inout Set<String>) {
-        if names.insert(name).inserted { return }
+    private mutating func isNew(
+        _ name: String, _ what: String, _ rule: RuleSyntax, _ names: inout [String: SourceRange]
+    ) {
+        let place = rule.label?.range ?? rule.range
+        guard let first = names.updateValue(place, forKey: name) else { return }
+        names[name] = first
         sink.report(
-            .duplicateName, "two \(what) are called \"\(name)\"", at: rule.label?.range ?? rule.range,
+            .duplicateName, "two \(what) are called \"\(name)\"", at: place,
             help: rule.label == nil
-                ? "give it a label: `as \"…\"`" : "give policies and labels names of their own")
+                ? "give it a label: `as \"…\"`" : "give policies and labels names of their own",
+            related: [.first("of that name", at: first)])
     }
 
     private mutating func lets(_ policy: PolicySyntax) -> [String: LetSource] {
@@ -174,10 +180,10 @@ struct PolicyChecker {
                 failedLets.insert(name.text)
                 continue
             }
-            if lets[name.text] != nil {
+            if let first = lets[name.text] {
                 sink.report(
                     .duplicateName, "let `\(name.text)` is declared twice", at: name.range,
-                    help: "remove one, or rename it")
+                    help: "remove one, or rename it", related: [.first("declaration", at: first.name.range)])
                 continue
             }
             lets[name.text] = LetSource(name: name, value: value)
@@ -431,8 +437,13 @@ struct PolicyChecker {
             return nil
         }
         if resolving.contains(name.text) {
-            let circle = (resolving.drop { $0 != name.text } + [name.text]).joined(separator: " → ")
-            sink.report(.roleCycle, "roles include one another: \(circle)", at: name.range, help: "break the circle")
+            let members = resolving.drop { $0 != name.text }
+            let circle = (members + [name.text]).joined(separator: " → ")
+            sink.report(
+                .roleCycle, "roles include one another: \(circle)", at: name.range, help: "break the circle",
+                related: members.compactMap { member in
+                    roleSyntax[member].map { Diagnostic.Related("role `\(member)`", at: $0.name.range) }
+                })
             return nil
         }
         if resolving.count >= LanguageLimits.maxNesting {

@@ -169,7 +169,8 @@ struct PolicyWarnings {
                     guard covers(forbid, permit), needed.isSubset(of: parts) else { continue }
                     sink.report(
                         .hiddenByForbid, "this permit never decides: \(name(forbid)) always beats it",
-                        at: permit.range, help: "narrow the forbid with `unless` or `when`, or remove the permit")
+                        at: permit.range, help: "narrow the forbid with `unless` or `when`, or remove the permit",
+                        related: [Diagnostic.Related("the forbid", at: forbid.range)])
                     break search
                 }
             }

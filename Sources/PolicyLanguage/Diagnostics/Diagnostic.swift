@@ -15,13 +15,33 @@ package struct Diagnostic: Sendable, Hashable, Error {
     package var range: SourceRange
     /// What to write instead, in the imperative; nil when nothing can be said.
     package var help: String?
+    /// Other places that it takes to see why, such as the first of two declarations.
+    package var related: [Related] = []
+
+    /// Another place that a finding speaks of.
+    package struct Related: Sendable, Hashable {
+        /// What stands there.
+        package var message: String
+        package var range: SourceRange
+
+        package init(_ message: String, at range: SourceRange) {
+            self.message = message
+            self.range = range
+        }
+
+        /// `the first declaration`
+        static func first(_ what: String, at range: SourceRange) -> Related { Related("the first \(what)", at: range) }
+    }
     package var severity: Severity { code.severity }
 
-    package init(_ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil) {
+    package init(
+        _ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil, related: [Related] = []
+    ) {
         self.code = code
         self.message = message
         self.range = range
         self.help = help
+        self.related = related
     }
 }
 
@@ -44,7 +64,10 @@ struct DiagnosticSink {
     var withheld = Set<DiagnosticCode>()
 
     /// Adds a finding; of several errors on the very same place only the first is kept.
-    mutating func report(_ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil) {
+    mutating func report(
+        _ code: DiagnosticCode, _ message: String, at range: SourceRange, help: String? = nil,
+        related: [Diagnostic.Related] = []
+    ) {
         let line = [range.file, range.line]
         if code == .unterminatedString { swallowed.insert(line) }
         let isSwallowed = (code == .expected || code == .unclosedBlock) && swallowed.contains(line)
@@ -53,7 +76,9 @@ struct DiagnosticSink {
             hasErrors = true
             return
         }
-        let diagnostic = Diagnostic(code, Self.shortened(message), at: range, help: help.map(Self.shortened))
+        let diagnostic = Diagnostic(
+            code, Self.shortened(message), at: range, help: help.map(Self.shortened),
+            related: related.filter { $0.range.file >= 0 })
         if diagnostic.severity == .warning {
             warningCount += 1
             if warningCount <= LanguageLimits.maxDiagnostics { diagnostics.append(diagnostic) }

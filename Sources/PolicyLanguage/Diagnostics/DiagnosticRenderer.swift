@@ -23,13 +23,36 @@ package struct DiagnosticRenderer: Sendable {
         text += paint(": \(Self.visible(diagnostic.message))", "1") + "\n"
         let range = diagnostic.range
         if files.indices.contains(Int(range.file)) {
-            text += excerpt(range, color: color)
+            text += framed(range, color: color)
         }
         if let help = diagnostic.help { text += "  " + paint("= help:", "1;36") + " \(Self.visible(help))\n" }
+        let told = diagnostic.message + (diagnostic.help ?? "")
+        for other in diagnostic.related where files.indices.contains(Int(other.range.file)) {
+            let place = "\(files[Int(other.range.file)].name):\(other.range.line)"
+            // What the message says of a place is not said again.
+            if told.contains(place) { continue }
+            text +=
+                "  " + paint("= note:", "1;36") + " \(Self.visible(other.message)) at \(place):\(other.range.column)\n"
+        }
         return text
     }
 
-    private func excerpt(_ range: SourceRange, color: String) -> String {
+    /// The line of a finding as it is shown, and the marks below it.
+    package struct Excerpt: Sendable, Hashable {
+        package var line: String
+        /// Spaces up to the place, then a `^` for each column of it that stands on the line, at least one.
+        package var carets: String
+    }
+
+    /// What is shown of a place; nil when it is in none of the files.
+    package func excerpt(_ range: SourceRange) -> Excerpt? {
+        guard files.indices.contains(Int(range.file)) else { return nil }
+        let (line, before, marked) = parts(range)
+        return Excerpt(
+            line: line, carets: String(repeating: " ", count: before) + String(repeating: "^", count: marked))
+    }
+
+    private func parts(_ range: SourceRange) -> (line: String, before: Int, marked: Int) {
         let file = files[Int(range.file)]
         let bytes = Array(file.text.utf8)
         let start = min(Int(range.start), bytes.count)
@@ -42,14 +65,18 @@ package struct DiagnosticRenderer: Sendable {
         let before = Self.shortened(bytes[lineStart..<start], keepsStart: false)
         let mark = Self.shortened(bytes[start..<markEnd], keepsStart: true, keepsEnd: true)
         let after = Self.shortened(bytes[markEnd..<lineEnd], keepsStart: true, keepsEnd: false)
-        let line = before + mark + after
-        let marked = max(1, mark.unicodeScalars.count)
+        return (before + mark + after, before.unicodeScalars.count, max(1, mark.unicodeScalars.count))
+    }
+
+    private func framed(_ range: SourceRange, color: String) -> String {
+        let file = files[Int(range.file)]
+        let (line, before, marked) = parts(range)
         let number = String(range.line)
         let gutter = String(repeating: " ", count: number.count)
         var text = gutter + paint("--> ", "1;34") + "\(file.name):\(range.line):\(range.column)\n"
         text += gutter + paint(" |", "1;34") + "\n"
         text += paint("\(number) |", "1;34") + (line.isEmpty ? "\n" : " \(line)\n")
-        text += gutter + paint(" |", "1;34") + " " + String(repeating: " ", count: before.unicodeScalars.count)
+        text += gutter + paint(" |", "1;34") + " " + String(repeating: " ", count: before)
         text += paint(String(repeating: "^", count: marked), "1;\(color)") + "\n"
         return text
     }
