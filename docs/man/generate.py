@@ -38,6 +38,8 @@ def prose(text):
     """A discussion: paragraphs, and lines that are commands or set off as they are."""
     lines = []
     for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
+        if paragraph.startswith("Exit codes:"):
+            continue  # The pages have a section for them.
         rows = paragraph.split("\n")
         if any(re.match(r"(\s{2,}|stile )", row) or re.search(r"\S {3,}stile ", row) for row in rows):
             lines += [".Bd -literal -offset indent", *[escaped(row).rstrip() or "\\&" for row in rows], ".Ed"]
