@@ -206,6 +206,7 @@ let package = Package(
         .testTarget(
             name: "PolicyAnalysisTests",
             dependencies: ["PolicyAnalysis", "DecisionEngine", "PolicyLanguage", "TestSupport"],
+            exclude: ["Warnings"],
             swiftSettings: strict),
         .testTarget(
             name: "AttributeStoreTests",

@@ -4,6 +4,7 @@ import ArgumentParser
 import AttributeStore
 import DecisionProtocol
 import Glibc
+import PolicyAnalysis
 import PolicyLanguage
 import StileClient
 import StrictJSON
@@ -309,6 +310,8 @@ struct PolicyCommand: ParsableCommand {
                 try TenantWriter(store, tenant: options.tenant)
             }
             let version = try Sandbox.push(files, &writer, message: message)
+            let warnings = ExactWarnings.all(of: checkPolicies(files))
+            Terminal.write(DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(warnings), to: 2)
             try awaitActivation(version, socket: socket, tenant: options.tenant)
         }
     }

@@ -16,7 +16,7 @@ struct DifferentialTests {
 
     @Test("random policies and questions have one answer")
     func randomPolicies() throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
+        let seed = TestSeed.next()
         print("seed \(seed), \(Self.triples) questions")
         var kinds: [VerdictKind: Int] = [:]
         let perPolicy = 20
@@ -41,15 +41,58 @@ struct DifferentialTests {
         for _ in 0..<questions {
             let situation = random.situation(policies.catalog)
             let expected = reference.decide(situation)
-            let outcome = program.decide(situation, &scratch)
             kinds[expected.kind, default: 0] += 1
-            if let difference = compare(expected, outcome, policies, program) {
-                return "\(difference)\nsituation \(situation)\nrules \(policies.rules)"
+            if difference(policies, program, reference, situation, expected, &scratch) != nil {
+                return shrunk(Counterexample(policies, situation))
             }
-            if let difference = compareOffers(outcome, reference, situation, expected) { return difference }
-            if let early = changesBefore(outcome.verdict, situation, reference, expected) { return early }
         }
         return nil
+    }
+
+    private func difference(
+        _ policies: CheckedPolicies, _ program: Program, _ reference: Interpreter, _ situation: Situation,
+        _ expected: ReferenceVerdict, _ scratch: inout DecisionScratch
+    ) -> String? {
+        let outcome = program.decide(situation, &scratch)
+        return compare(expected, outcome, policies, program)
+            ?? compareOffers(outcome, reference, situation, expected)
+            ?? changesBefore(outcome.verdict, situation, reference, expected)
+    }
+
+    /// The smallest policies and question that still tell the two apart, in words.
+    private func shrunk(_ found: Counterexample) -> String {
+        func difference(_ one: Counterexample) -> String? {
+            guard let program = try? compile(one.policies) else { return nil }
+            let reference = Interpreter(one.policies)
+            var scratch = DecisionScratch()
+            return self.difference(
+                one.policies, program, reference, one.situation, reference.decide(one.situation), &scratch)
+        }
+        let small = found.shrunk { difference($0) != nil }
+        return "\(difference(small) ?? "")\n\(small.text)"
+    }
+
+    @Test("a difference is shrunk to the rule and the values that it hangs on")
+    func shrinking() throws {
+        // A rule that matches stands for a difference between the two.
+        var random = RandomPolicies(seed: 7)
+        var shrunk = 0
+        for _ in 0..<40 {
+            let policies = random.policies()
+            let situation = random.situation(policies.catalog)
+            func matches(_ one: Counterexample) -> Bool {
+                Interpreter(one.policies).decide(one.situation).kind == .forbidden && one.situation.isSubjectKnown
+            }
+            guard matches(Counterexample(policies, situation)), !situation.isSubjectInactive,
+                situation.session?.hasEnded != true, situation.session?.endsAt == nil
+            else { continue }
+            let small = Counterexample(policies, situation).shrunk(matches)
+            shrunk += 1
+            #expect(small.policies.rules.count == 1)
+            #expect(small.policies.rules[0].condition == .constant(true))
+            #expect(small.situation.groups.isEmpty && small.situation.session == nil)
+        }
+        #expect(shrunk > 3)
     }
 
     /// Offers are for subjects that no end or error keeps from asking.
