@@ -201,8 +201,10 @@ package struct LMDBReadTransaction: ~Copyable {
     /// The snapshot's id: it grows with each commit.
     package var id: UInt64 { UInt64(unsafe mdb_txn_id(handle)) }
 
-    /// Takes the newest snapshot. Everything lent before is void.
+    /// Takes the newest snapshot. Everything lent before is void, unless that is the one that was held: then nothing was
+    /// committed since. A commit is acknowledged after it wrote its number, so none that was can be overlooked.
     package mutating func renew() throws(LMDBError) {
+        if isLive, environment.lastCommit == id { return }
         if isLive { unsafe mdb_txn_reset(handle) }
         isLive = false
         let code = unsafe mdb_txn_renew(handle)

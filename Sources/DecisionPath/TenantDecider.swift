@@ -75,8 +75,8 @@ package final class TenantDecider {
 
     // MARK: Wake-ups
 
-    /// Takes the newest snapshot for the questions of this wake-up. Cheap when it is held already.
-    /// - Returns: true when it was not held, so that the caller owes an `end`.
+    /// Takes the newest snapshot for the questions of this wake-up. Nothing is done within one.
+    /// - Returns: true when it began one, so that the caller owes an `end`, and a `release` after the next commit.
     @discardableResult
     package func begin(now: Int64) -> Bool {
         if isHolding { return false }
@@ -123,10 +123,12 @@ package final class TenantDecider {
         return true
     }
 
-    /// Lets the snapshot go.
+    /// Lets the snapshot go, so that the store can use its pages again; to be called soon after a commit.
+    package func release() { if !isHolding { reader.reset() } }
+
+    /// Ends the wake-up. The snapshot is kept, for the next one costs more than to see that it still is the newest.
     package func end() {
         if !isHolding { return }
-        reader.reset()
         isHolding = false
         let given = answers &- answersBefore
         if given > 0 { counters.count(given, microseconds: DecisionCounters.microseconds() &- beganAt) }

@@ -61,8 +61,11 @@ final class Reactor {
     private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
     private let producer: LogProducer?
-    /// Deciders that hold a snapshot in this wake-up.
+    /// Deciders that have begun this wake-up.
     private var held: [TenantDecider] = []
+    /// Snapshots outlive their wake-up until the store's bell rings.
+    private var keepsSnapshots = false
+    private var isRung = false
     private var events = [stile_event](repeating: stile_event(), count: 256)
     private var isAccepting = true
     /// Connections whose turn was over before their questions were, and memory for the next such list.
@@ -211,6 +214,7 @@ final class Reactor {
         if event.data == Self.bellMark {
             var value: UInt64 = 0
             _ = unsafe read(desk.ear.bell, &value, 8)
+            isRung = true
             for parcel in desk.collect() { adopt(parcel, now) }
             return
         }
@@ -359,7 +363,6 @@ final class Reactor {
             desk.open.wrappingAdd(1, ordering: .relaxed)
             adopt(parcel, now)
         }
-        // No snapshot is held while this thread sleeps.
         endWakeUp()
     }
 
@@ -427,11 +430,21 @@ final class Reactor {
         }
     }
 
-    /// Snapshots are let go.
+    /// Something was committed, or may have been: its predecessor's pages are not to be held up by a thread that sleeps.
+    private func releaseSnapshots() {
+        isRung = false
+        if !keepsSnapshots { return }
+        keepsSnapshots = false
+        desk.ear.isHolding.store(false, ordering: .sequentiallyConsistent)
+        for decider in deciders.values { decider.release() }
+    }
+
     private func endWakeUp() {
-        if held.isEmpty { return }
-        for decider in held { decider.end() }
-        held.removeAll(keepingCapacity: true)
+        if !held.isEmpty {
+            for decider in held { decider.end() }
+            held.removeAll(keepingCapacity: true)
+        }
+        if isRung { releaseSnapshots() }
     }
 
     /// True when nothing is left to do.
@@ -520,6 +533,11 @@ final class Reactor {
 
     @inline(__always)
     private func hold(_ decider: TenantDecider, _ now: Int64) {
+        if !keepsSnapshots {
+            // Before the snapshot is taken, so that every commit after it rings here.
+            keepsSnapshots = true
+            desk.ear.isHolding.store(true, ordering: .sequentiallyConsistent)
+        }
         if decider.begin(now: now) { held.append(decider) }
     }
 

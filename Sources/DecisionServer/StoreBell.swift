@@ -26,6 +26,13 @@ final class StoreBell: Sendable {
         let bell: Int32
         /// Set while its owner has anything that a change could concern.
         let isListening = Atomic<Bool>(false)
+        /// Set while its owner holds snapshots, whose pages the store wants back after a commit.
+        let isHolding = Atomic<Bool>(false)
+
+        /// A ring is to wake it.
+        var wantsRings: Bool {
+            isListening.load(ordering: .sequentiallyConsistent) || isHolding.load(ordering: .sequentiallyConsistent)
+        }
 
         init(_ bell: Int32) { self.bell = bell }
     }
@@ -55,10 +62,10 @@ final class StoreBell: Sendable {
     /// One more who hears.
     func add(_ ear: Ear) { ears.withLock { $0.append(ear) } }
 
-    /// Wakes all reactors that listen, as after new policies.
+    /// Wakes all reactors that listen or hold snapshots, as after new policies.
     func wakeListeners() {
         ears.withLock { ears in
-            for ear in ears where ear.isListening.load(ordering: .sequentiallyConsistent) { Self.wake(ear.bell) }
+            for ear in ears where ear.wantsRings { Self.wake(ear.bell) }
         }
     }
 

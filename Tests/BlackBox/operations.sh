@@ -405,4 +405,19 @@ STILE_KEYS=$work/keys serve "$store" "$socket" "$work/log"
 decides "$socket" acme Payroll/read || fail "STILE_KEYS is not looked in"
 stop "$process"
 ok "a sealed tenant: nothing readable, keys change under a daemon that answers, no key means no decision"
+# 7. A daemon that has answered and sleeps does not keep the store's pages from being used again.
+store=$work/pages socket=$work/pages.sock
+fill "$store"
+serve "$store" "$socket" "$work/log"
+decides "$socket" acme Payroll/read || fail "no answer"
+for turn in $(seq 300); do
+  echo "{\"signal\":{\"name\":\"user.risk\",\"subject\":{\"type\":\"user\",\"id\":\"bob\"},\"value\":\"low\",\"at\":$turn}}"
+done >"$work/signals"
+bytes() { stat -c %s "$store/tenants/acme/data.mdb"; }
+before=$(bytes)
+stile load --store "$store" --tenant acme --each "$work/signals" >/dev/null
+[ $(($(bytes) - before)) -lt 1000000 ] || fail "300 commits took $(($(bytes) - before)) bytes"
+decides "$socket" acme Payroll/read || fail "no answer after the commits"
+stop "$process"
+ok "a daemon that sleeps holds up no page of the store"
 echo "$passed passed, 0 failed"
