@@ -75,6 +75,10 @@ let package = Package(
             name: "DecisionPath",
             dependencies: ["Memory", "CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
             swiftSettings: strict),
+        // Tests of policies: running them, what they reach, reports; whether a version may decide.
+        .target(
+            name: "PolicyTesting", dependencies: ["StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis"],
+            swiftSettings: strict),
         .target(
             name: "DecisionLog",
             dependencies: [
@@ -117,7 +121,7 @@ let package = Package(
         .target(
             name: "Administration",
             dependencies: [
-                "StrictJSON", "PolicyLanguage", "AttributeStore", "DecisionProtocol", "DecisionPath", "StileClient",
+                "StrictJSON", "PolicyLanguage", "AttributeStore", "DecisionProtocol", "PolicyTesting", "StileClient",
                 "Credentials", "GatewayCore",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -170,7 +174,7 @@ let package = Package(
             name: "stile",
             dependencies: [
                 "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "LanguageTools", "DecisionEngine",
-                "PolicyAnalysis", "AttributeStore",
+                "PolicyAnalysis", "PolicyTesting", "AttributeStore",
                 "DecisionProtocol", "DecisionPath", "DecisionLog", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -208,6 +212,10 @@ let package = Package(
             dependencies: ["PolicyAnalysis", "DecisionEngine", "PolicyLanguage", "TestSupport"],
             exclude: ["Warnings"],
             swiftSettings: strict),
+        .testTarget(
+            name: "PolicyTestingTests",
+            dependencies: ["PolicyTesting", "DecisionEngine", "PolicyLanguage", "StrictJSON"],
+            exclude: ["Reports"], swiftSettings: strict),
         .testTarget(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "Memory", "PolicyLanguage", "StrictJSON"],

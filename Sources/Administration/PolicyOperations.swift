@@ -2,11 +2,11 @@
 
 import AttributeStore
 import Credentials
-import DecisionPath
 import GatewayCore
 import HTTPTypes
 import Hummingbird
 import PolicyLanguage
+import PolicyTesting
 import StrictJSON
 
 /// Operations on policies.
@@ -43,6 +43,18 @@ enum PolicyOperations {
                         ]), atMost: 1_000))
             ]))
 
+    /// Outcomes told of in one answer.
+    private static let maxUncovered = 1_000
+    private static let uncoveredCondition = Schema.named(
+        "UncoveredCondition",
+        .object([
+            .required("condition", .text(Schema.TextRule()).described("Its text.")),
+            .required("of", .text(Schema.TextRule()).described("The rule or role it belongs to.")),
+            .required("never", .boolean.described("The outcome that no test has shown.")),
+            .optional("file", .text(0...200)), .optional("line", .integer(0...Int.max)),
+            .optional("column", .integer(0...Int.max)),
+        ]))
+
     private static let review = Schema.named(
         "PolicyReview",
         .object([
@@ -52,7 +64,12 @@ enum PolicyOperations {
             .required("tests", .array(Shapes.testResult, atMost: 100_000)),
             .required("rules", .integer(0...LanguageLimits.maxRules)),
             .required("rule_coverage", .integer(0...100)),
+            .required("condition_coverage", .integer(0...100)),
             .required("uncovered", .array(.text(0...5_000), atMost: LanguageLimits.maxRules)),
+            .required(
+                "uncovered_conditions",
+                .array(uncoveredCondition, atMost: maxUncovered).described(
+                    "Outcomes of atomic conditions that no test has shown, the first \(maxUncovered) of them.")),
             .required("compiled_bytes", .integer(0...Int.max)),
         ]))
 
@@ -140,11 +157,13 @@ enum PolicyOperations {
         return .json(
             .object([
                 "valid": .bool(review.isValid),
-                "acceptable": .bool(review.isValid && review.failedTests.isEmpty && review.coverage >= bar),
+                "acceptable": .bool(review.isValid && review.refusal(bar: bar) == nil),
                 "diagnostics": .array(review.diagnostics.map { json($0, upload.sources) }),
                 "tests": .array(review.tests.map { json($0, upload.sources) }),
-                "rules": .integer(review.ruleCount), "rule_coverage": .integer(review.coverage),
+                "rules": .integer(review.ruleCount), "rule_coverage": .integer(review.coverage.rulePercent),
+                "condition_coverage": .integer(review.coverage.conditionPercent),
                 "uncovered": .array(review.uncovered.map { .string($0) }),
+                "uncovered_conditions": uncoveredConditions(review),
                 "compiled_bytes": .integer(review.sizeInBytes),
             ]))
     }
@@ -159,22 +178,30 @@ enum PolicyOperations {
                 "policies_rejected", "\(errors.count) errors; nothing was stored",
                 [JSONMember("diagnostics", .array(review.diagnostics.map { json($0, sources) }))])
         }
-        guard activates else { return }
+        guard activates, let found = review.refusal(bar: bar) else { return }
         let failed = review.failedTests
-        guard failed.isEmpty else {
-            throw refusal(
-                "tests_failed", "\(failed.count) of \(review.tests.count) tests failed; nothing was activated",
-                [JSONMember("tests", .array(failed.map { json($0, sources) }))])
-        }
-        guard review.coverage >= bar else {
-            throw refusal(
-                "coverage_too_low",
-                "tests reach \(review.coverage) % of the rules, and this tenant asks for \(bar) %; nothing was activated",
-                [
-                    JSONMember("rule_coverage", .integer(review.coverage)),
+        throw refusal(
+            found.code, "\(found.message); nothing was activated",
+            failed.isEmpty
+                ? [
+                    JSONMember("rule_coverage", .integer(review.coverage.rulePercent)),
+                    JSONMember("condition_coverage", .integer(review.coverage.conditionPercent)),
                     JSONMember("uncovered", .array(review.uncovered.map { .string($0) })),
-                ])
-        }
+                    JSONMember("uncovered_conditions", uncoveredConditions(review)),
+                ] : [JSONMember("tests", .array(failed.map { json($0, sources) }))])
+    }
+
+    private static func uncoveredConditions(_ review: PolicyReview) -> JSONValue {
+        guard let policies = review.policies else { return .array([]) }
+        return .array(
+            review.coverage.missing.prefix(maxUncovered).map { outcome in
+                .object(
+                    [
+                        JSONMember("condition", .string(outcome.text(policies))),
+                        JSONMember("of", .string(outcome.owner(policies))),
+                        JSONMember("never", .bool(outcome.truth)),
+                    ] + place(outcome.atom.range, policies.files, withColumn: true))
+            })
     }
 
     private static func refusal(_ code: String, _ message: String, _ members: [JSONMember]) -> GatewayError {

@@ -252,7 +252,7 @@ package struct TenantRecord: Sendable, Hashable {
     package var created: Int64
     /// User ids (of the operating system) that may ask about this tenant; empty allows the daemon's own and root.
     package var allowedUsers: [UInt32]
-    /// Per cent of the rules that tests must reach before the gateway activates a version.
+    /// Per cent of rules and of conditions that tests must reach before a version may decide.
     package var minCoverage: Int
     /// What it may take of the machine.
     package var limits: TenantLimits

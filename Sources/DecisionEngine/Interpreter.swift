@@ -32,7 +32,8 @@ package struct Interpreter: Sendable {
     package init(_ policies: CheckedPolicies) { self.policies = policies }
 
     /// Decides one question.
-    package func decide(_ situation: Situation) -> ReferenceVerdict {
+    /// - Parameter record: takes down the conditions and demands that were looked at, and how each came out.
+    package func decide(_ situation: Situation, recording record: ConditionRecord? = nil) -> ReferenceVerdict {
         guard catalog.actions.indices.contains(situation.action),
             catalog.entities.indices.contains(situation.subjectType),
             catalog.entities[situation.subjectType].isSubject,
@@ -62,7 +63,7 @@ package struct Interpreter: Sendable {
             verdict.faults = faults.map(\.reference)
             return verdict
         }
-        var verdict = weigh(candidates, situation)
+        var verdict = weigh(candidates, situation, record)
         let occasion: CheckedObligation.Occasion =
             verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
         verdict.obligations = obligations.filter {
@@ -93,9 +94,11 @@ package struct Interpreter: Sendable {
             && (rule.resourceTypes?.contains(situation.resourceType) ?? true)
     }
 
-    private func weigh(_ candidates: [Int], _ situation: Situation) -> ReferenceVerdict {
+    private func weigh(
+        _ candidates: [Int], _ situation: Situation, _ record: ConditionRecord?
+    ) -> ReferenceVerdict {
         var matching: [RuleKind: [Int]] = [:]
-        for index in candidates where holds(policies.rules[index].condition, situation) {
+        for index in candidates where holds(policies.rules[index].condition, situation, record) {
             matching[policies.rules[index].kind, default: []].append(index)
         }
         var verdict = ReferenceVerdict(kind: .notPermitted)
@@ -103,6 +106,9 @@ package struct Interpreter: Sendable {
         if matching[.forbid] != nil {
             verdict.kind = .forbidden
             return verdict
+        }
+        if let record, let permits = matching[.permit] {
+            for index in permits + (matching[.require] ?? []) { take(down: policies.rules[index], situation, record) }
         }
         let joined = (matching[.require] ?? []).reduce(Demand.nothing) {
             $0.joined(with: policies.rules[$1].demand ?? .nothing)
@@ -127,13 +133,39 @@ package struct Interpreter: Sendable {
         return verdict
     }
 
-    private func isMet(_ demand: Demand, _ situation: Situation) -> Bool {
-        let session = situation.session ?? SessionFacts()
-        guard demand.levels & ~session.levels == 0, demand.methods & ~session.methods == 0 else { return false }
-        if demand.within == .max { return true }
-        guard let since = session.authenticatedAt else { return false }
+    /// Whether the session proves what a demand asks for.
+    package func isMet(_ demand: Demand, _ situation: Situation) -> Bool {
+        isMet(demand.levels, situation) && isMet(demand.methods, situation) && isMet(within: demand.within, situation)
+    }
+
+    private func isMet(_ levels: UInt64, _ situation: Situation) -> Bool {
+        levels & ~(situation.session?.levels ?? 0) == 0
+    }
+
+    private func isMet(_ methods: UInt32, _ situation: Situation) -> Bool {
+        methods & ~(situation.session?.methods ?? 0) == 0
+    }
+
+    private func isMet(within: Int64, _ situation: Situation) -> Bool {
+        if within == .max { return true }
+        guard let since = situation.session?.authenticatedAt else { return false }
         let (age, overflowed) = situation.now.subtractingReportingOverflow(since)
-        return !overflowed && age <= demand.within
+        return !overflowed && age <= within
+    }
+
+    /// Takes down how the bounds of a matching rule's demand came out, up to the first that is not met.
+    private func take(down rule: CheckedRule, _ situation: Situation, _ record: ConditionRecord) {
+        guard let demand = rule.demand else { return }
+        for (place, bound) in rule.demandBounds {
+            let holds =
+                switch bound {
+                case .level: isMet(demand.levels, situation)
+                case .within: isMet(within: demand.within, situation)
+                case .methods: isMet(demand.methods, situation)
+                }
+            record.note(place, holds)
+            if !holds { return }
+        }
     }
 
     private func level(for demand: Demand) -> Int? {
@@ -209,17 +241,22 @@ package struct Interpreter: Sendable {
     // MARK: Conditions
 
     /// The truth of a condition.
-    package func holds(_ condition: Condition, _ situation: Situation) -> Bool {
+    /// - Parameter record: takes down the tests that were looked at: from left to right, `and` up to the first that
+    ///   fails, `or` up to the first that holds.
+    package func holds(_ condition: Condition, _ situation: Situation, _ record: ConditionRecord? = nil) -> Bool {
         switch condition {
-        case .constant(let value): value
-        case .all(let parts): parts.allSatisfy { holds($0, situation) }
-        case .any(let parts): parts.contains { holds($0, situation) }
-        case .not(let inner): !holds(inner, situation)
-        case .test(let test, _): holds(test, situation)
+        case .constant(let value): return value
+        case .all(let parts): return parts.allSatisfy { holds($0, situation, record) }
+        case .any(let parts): return parts.contains { holds($0, situation, record) }
+        case .not(let inner): return !holds(inner, situation, record)
+        case .test(let test, let range):
+            let truth = holds(test, situation, record)
+            record?.note(ConditionPlace(range, test), truth)
+            return truth
         }
     }
 
-    private func holds(_ test: Test, _ situation: Situation) -> Bool {
+    private func holds(_ test: Test, _ situation: Situation, _ record: ConditionRecord?) -> Bool {
         switch test {
         case .compare(let left, let comparison, let right):
             guard let left = value(left, situation), let right = value(right, situation) else { return false }
@@ -251,12 +288,13 @@ package struct Interpreter: Sendable {
         case .group(let group): return situation.groups.contains(group)
         case .container(let container): return situation.containers.contains(container)
         case .schedule(let schedule): return policies.schedules[schedule].state(at: situation.now).isInside
-        case .role(let role): return holds(policies.roles[role].condition, situation)
+        case .role(let role): return holds(policies.roles[role].condition, situation, record)
         case .has(let reference): return value(of: reference, situation) != nil
         }
     }
 
-    private func value(_ operand: Operand, _ situation: Situation) -> Constant? {
+    /// What an operand stands for; nil for an absent optional.
+    package func value(_ operand: Operand, _ situation: Situation) -> Constant? {
         switch operand {
         case .constant(let value): return value
         case .attribute(let reference): return value(of: reference, situation)
@@ -353,7 +391,7 @@ package struct Interpreter: Sendable {
             return inner.isEmpty
                 ? [TestedFact(test: .role(role), range: range, holds: !wanted)] : inner
         case .test(let test, let range):
-            let truth = holds(test, situation)
+            let truth = holds(test, situation, nil)
             return truth == wanted ? [] : [TestedFact(test: test, range: range, holds: truth)]
         }
     }

@@ -2,7 +2,7 @@
 // do not suffice, the atoms beneath them.
 
 import DecisionEngine
-import PolicyLanguage
+package import PolicyLanguage
 
 /// A formula with words for it and for its opposite.
 struct Feature {
@@ -159,7 +159,7 @@ extension RequestSpace {
 
 extension DemandByName {
     /// The demand in words, by the levels that are asked for instead of the one that proves them.
-    fileprivate func asked(_ assurance: Assurance) -> String {
+    package func asked(_ assurance: Assurance) -> String {
         var demand = self
         // Of the levels asked for, those that no other of them implies.
         let indices = levels.compactMap { assurance.level(named: $0) }

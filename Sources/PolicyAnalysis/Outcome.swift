@@ -1,6 +1,6 @@
 // What policies answer, as formulas: for each answer there can be, the questions that get it.
 
-import PolicyLanguage
+package import PolicyLanguage
 
 /// An answer's outcome by names, so that those of two versions can be compared.
 package enum Outcome: Hashable, Sendable {
@@ -239,7 +239,7 @@ extension Assurance {
 }
 
 extension DemandByName {
-    init(_ demand: Demand, level: Int, _ assurance: Assurance) {
+    package init(_ demand: Demand, level: Int, _ assurance: Assurance) {
         levels = assurance.levels.indices.filter { demand.levels >> UInt64($0) & 1 == 1 }.map { assurance.levels[$0] }
         self.level = level >= 0 ? assurance.levels[level] : nil
         within = demand.within

@@ -2,10 +2,10 @@
 
 import ArgumentParser
 import DecisionEngine
-import DecisionPath
 import LanguageTools
 import PolicyAnalysis
 import PolicyLanguage
+import PolicyTesting
 import StrictJSON
 
 struct CheckCommand: ParsableCommand {
@@ -118,53 +118,75 @@ struct FormatCommand: ParsableCommand {
 
 struct TestCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "test", abstract: "Run the tests that stand in policy files, and say which rules no test reaches.")
+        commandName: "test",
+        abstract: "Run the tests that stand in policy files, and say which rules and conditions no test reaches.",
+        discussion: """
+            stile test policies/ledger --min-coverage 100
+            stile test policies/ledger --format junit --output results.xml
+
+            Two coverages are measured. Of rules: those that matched in some test. Of conditions: each atomic condition of
+            a rule or of a role it names, and each bound of what it requires, counts twice, for it can hold and not hold;
+            an outcome is covered when a test looked at the condition and found it so. Conditions are looked at from left
+            to right, `and` up to the first that fails, `or` up to the first that holds; those of `requires` when the rule
+            matches and nothing forbids. What no question can bring about is named and not counted.
+
+            Exit codes: 0 all passed; 1 a test failed; 5 all passed, and the coverage is below --min-coverage.
+            """)
 
     @Argument(help: "A tenant's folder, or its files.")
     var paths: [String]
 
-    @Option(name: .customLong("min-coverage"), help: "Fail when fewer per cent of the rules match in any test.")
+    @Option(
+        name: .customLong("min-coverage"),
+        help: "Per cent of the rules, and of the outcomes of conditions, that tests must reach.")
     var minCoverage = 0
 
-    @OptionGroup var output: OutputOptions
+    @Option(help: "How to tell it: human, json (JSON Lines), junit (XML) or tap (version 14).")
+    var format: ReportFormat?
+
+    @Option(help: "A file for the report; standard output then has the form for people.")
+    var output: String?
+
+    @Flag(help: "The same as --format json.")
+    var json = false
+
+    func validate() throws {
+        guard (0...100).contains(minCoverage) else { throw ValidationError("--min-coverage is from 0 to 100") }
+        if json, let format, format != .json {
+            throw ValidationError("--json and --format \(format) do not go together")
+        }
+    }
 
     func run() throws {
         let files = try Files.policies(paths)
         let program = try compiled(files)
-        let (results, covered) = PolicyTestRunner(program).run(now: Terminal.nowMilliseconds)
-        let rules = program.policies.rules
-        let percent = rules.isEmpty ? 100 : covered.count * 100 / rules.count
-        for result in results { tell(result, files) }
-        let failed = results.filter { !$0.passed }.count
-        if output.json {
-            print(
-                JSONValue.object([
-                    "passed": .integer(results.count - failed), "failed": .integer(failed),
-                    "rule_coverage": .integer(percent),
-                    "uncovered": .array(rules.indices.filter { !covered.contains($0) }.map { .string(rules[$0].name) }),
-                ]).compact)
+        let now = Terminal.nowMilliseconds
+        let report = TestReport(
+            program.policies, PolicyTestRunner(program).run(now: now), bar: minCoverage, startedAt: now,
+            name: paths.joined(separator: " "))
+        let form = format ?? (json ? .json : .human)
+        if let output {
+            try Files.write(form.text(report, usesColor: false), to: output)
+            Terminal.write(report.human(usesColor: Terminal.usesColor))
         } else {
-            for index in rules.indices where !covered.contains(index) { print("  not reached: \(rules[index].name)") }
-            print(
-                "\(results.count - failed) passed, \(failed) failed; \(covered.count) of \(rules.count) rules reached (\(percent) %)"
-            )
+            Terminal.write(form.text(report, usesColor: Terminal.usesColor))
         }
-        if failed > 0 || percent < minCoverage { throw Exit.findings }
+        if !report.run.failed.isEmpty { throw Exit.findings }
+        if report.isBelowBar { throw Exit.coverage }
     }
+}
 
-    private func tell(_ result: PolicyTestResult, _ files: [SourceFile]) {
-        let index = Int(result.test.range.file)
-        let place = files.indices.contains(index) ? "\(files[index].name):\(result.test.range.line)" : ""
-        if output.json {
-            print(
-                JSONValue.object([
-                    "test": .string(result.test.name), "place": .string(place), "passed": .bool(result.passed),
-                    "found": .string(result.found),
-                ]).compact)
-            return
+/// Forms of the report on tests.
+enum ReportFormat: String, ExpressibleByArgument, CaseIterable {
+    case human, json, junit, tap
+
+    func text(_ report: TestReport, usesColor: Bool) -> String {
+        switch self {
+        case .human: report.human(usesColor: usesColor)
+        case .json: report.json
+        case .junit: report.junit
+        case .tap: report.tap
         }
-        let mark = result.passed ? Terminal.paint("ok  ", "32") : Terminal.paint("FAIL", "1;31")
-        print("\(mark) \(result.test.name)" + (result.passed ? "" : "\n     \(place): found \(result.found)"))
     }
 }
 

@@ -6,6 +6,7 @@ import DecisionProtocol
 import Glibc
 import PolicyAnalysis
 import PolicyLanguage
+import PolicyTesting
 import StileClient
 import StrictJSON
 
@@ -41,7 +42,7 @@ struct TenantCommand: ParsableCommand {
 
         @Option(
             name: .customLong("min-coverage"),
-            help: "Per cent of the rules that tests must reach before the gateway activates a version.")
+            help: "Per cent of rules and of conditions that a version's tests must reach before it may decide.")
         var minCoverage = 0
 
         @Flag(help: "Seal what the store will hold of the tenant: see `stile tenant seal --help`.")
@@ -290,7 +291,12 @@ struct PolicyCommand: ParsableCommand {
     struct Push: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Store a folder as a new version and let it decide.",
-            discussion: "With --socket, waits until the daemon decides with it.")
+            discussion: """
+                The tests in the files run first; a version is refused whose tests fail, or reach less than the tenant's
+                bar (`stile tenant limit ID min-coverage=90`). With --socket, waits until the daemon decides with it.
+
+                Exit codes: 0 stored and active; 1 a test failed; 5 the tests reach too little; 65 errors in the files.
+                """)
 
         @OptionGroup var options: TenantOptions
 
@@ -309,10 +315,23 @@ struct PolicyCommand: ParsableCommand {
             var writer = try withStore { () throws(StoreError) -> TenantWriter in
                 try TenantWriter(store, tenant: options.tenant)
             }
+            try requireTests(files, store)
             let version = try Sandbox.push(files, &writer, message: message)
             let warnings = ExactWarnings.all(of: checkPolicies(files))
             Terminal.write(DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(warnings), to: 2)
             try awaitActivation(version, socket: socket, tenant: options.tenant)
+        }
+
+        /// What does not check is left to the store to refuse, with all that is wrong.
+        private func requireTests(_ files: [SourceFile], _ store: Store) throws {
+            let bar = try withStore { () throws(StoreError) -> Int in try store.tenant(options.tenant).minCoverage }
+            let review = PolicyReview(files, now: Terminal.nowMilliseconds)
+            guard let policies = review.policies, let refusal = review.refusal(bar: bar) else { return }
+            let run = PolicyTestRun(results: review.failedTests, coverage: review.coverage)
+            let report = TestReport(policies, run, bar: bar, startedAt: Terminal.nowMilliseconds, name: folder)
+            Terminal.write(report.findings(usesColor: false), to: 2)
+            throw Terminal.failure(
+                "\(refusal.message); nothing was stored", review.failedTests.isEmpty ? Exit.coverage : Exit.findings)
         }
     }
 

@@ -11,6 +11,7 @@ enum Exit {
     static let stepUp = ExitCode(2)
     static let questionError = ExitCode(3)
     static let notProven = ExitCode(4)
+    static let coverage = ExitCode(5)
     static let data = ExitCode(65)
     static let noInput = ExitCode(66)
     static let unavailable = ExitCode(69)

@@ -242,7 +242,7 @@ struct PolicyChecker {
             kind: syntax.kind, name: name, subjectTypes: scope.subjectTypes,
             actions: scope.actions.map { Array(Set($0)).sorted() },
             resourceTypes: scope.resourceTypes.map { Array(Set($0)).sorted() }, condition: condition, demand: demand,
-            reason: syntax.reason, range: syntax.range)
+            demandPlaces: syntax.demand?.places ?? DemandPlaces(), reason: syntax.reason, range: syntax.range)
     }
 
     /// What a rule is about; nil when something was reported.

@@ -6,9 +6,13 @@ package struct DiagnosticRenderer: Sendable {
     /// Whether to use ANSI colours; NO_COLOR and terminals are the caller's matter.
     package var usesColor: Bool
 
-    package init(files: [SourceFile], usesColor: Bool) {
+    /// Columns that an excerpt takes at most; nil shows a hundred to each side of the mark.
+    package var columns: Int?
+
+    package init(files: [SourceFile], usesColor: Bool, columns: Int? = nil) {
         self.files = files
         self.usesColor = usesColor
+        self.columns = columns
     }
 
     /// All findings, separated by blank lines.
@@ -21,10 +25,7 @@ package struct DiagnosticRenderer: Sendable {
         let color = diagnostic.severity == .error ? "31" : "33"
         var text = paint("\(diagnostic.severity.rawValue)[\(diagnostic.code.rawValue)]", "1;\(color)")
         text += paint(": \(Self.visible(diagnostic.message))", "1") + "\n"
-        let range = diagnostic.range
-        if files.indices.contains(Int(range.file)) {
-            text += framed(range, color: color)
-        }
+        text += framed(diagnostic.range, color: color)
         if let help = diagnostic.help { text += "  " + paint("= help:", "1;36") + " \(Self.visible(help))\n" }
         let told = diagnostic.message + (diagnostic.help ?? "")
         for other in diagnostic.related where files.indices.contains(Int(other.range.file)) {
@@ -62,13 +63,18 @@ package struct DiagnosticRenderer: Sendable {
         while lineEnd < bytes.count, bytes[lineEnd] != UInt8(ascii: "\n") { lineEnd += 1 }
         let markEnd = max(start, min(Int(range.end), lineEnd))
         // A long line is shown around its mark, and no more of it is looked at.
-        let before = Self.shortened(bytes[lineStart..<start], keepsStart: false)
-        let mark = Self.shortened(bytes[start..<markEnd], keepsStart: true, keepsEnd: true)
-        let after = Self.shortened(bytes[markEnd..<lineEnd], keepsStart: true, keepsEnd: false)
+        let (before, mark, after) = fitted(
+            Self.shortened(bytes[lineStart..<start], keepsStart: false),
+            Self.shortened(bytes[start..<markEnd], keepsStart: true, keepsEnd: true),
+            Self.shortened(bytes[markEnd..<lineEnd], keepsStart: true, keepsEnd: false),
+            columns: columns.map { $0 - String(range.line).count - 3 } ?? .max)
         return (before + mark + after, before.unicodeScalars.count, max(1, mark.unicodeScalars.count))
     }
 
-    private func framed(_ range: SourceRange, color: String) -> String {
+    /// The place, its line and a mark under it, which ends with the line.
+    /// - Parameter color: of the mark, as ANSI's number.
+    package func framed(_ range: SourceRange, color: String) -> String {
+        guard files.indices.contains(Int(range.file)) else { return "" }
         let file = files[Int(range.file)]
         let (line, before, marked) = parts(range)
         let number = String(range.line)
@@ -79,6 +85,30 @@ package struct DiagnosticRenderer: Sendable {
         text += gutter + paint(" |", "1;34") + " " + String(repeating: " ", count: before)
         text += paint(String(repeating: "^", count: marked), "1;\(color)") + "\n"
         return text
+    }
+
+    /// A line around its mark, in so many columns; `…` stands for what is left out.
+    private func fitted(
+        _ before: String, _ mark: String, _ after: String, columns: Int
+    ) -> (before: String, mark: String, after: String) {
+        let room = max(columns, 20)
+        var (before, mark, after) = (before, mark, after)
+        if before.unicodeScalars.count + mark.unicodeScalars.count + after.unicodeScalars.count <= room {
+            return (before, mark, after)
+        }
+        // Indentation tells nothing in a line that does not fit.
+        before = String(before.drop { $0 == " " })
+        if mark.unicodeScalars.count > room - 2 { mark = String(mark.unicodeScalars.prefix(room - 3)) + "…" }
+        let side = max(0, room - mark.unicodeScalars.count)
+        let left = min(before.unicodeScalars.count, max(side / 2, side - after.unicodeScalars.count))
+        if before.unicodeScalars.count > left {
+            before = left < 2 ? "" : "…" + String(before.unicodeScalars.suffix(left - 1))
+        }
+        let right = side - before.unicodeScalars.count
+        if after.unicodeScalars.count > right {
+            after = right < 2 ? "" : String(after.unicodeScalars.prefix(right - 1)) + "…"
+        }
+        return (before, mark, after)
     }
 
     /// Columns shown to each side of a mark.

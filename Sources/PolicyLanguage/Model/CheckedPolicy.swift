@@ -59,6 +59,8 @@ package struct CheckedRule: Sendable, Hashable {
     package var condition: Condition
     /// For `permit ... requires` (may be nil) and `require` (never nil).
     package var demand: Demand?
+    /// Where the bounds of the demand stand.
+    package var demandPlaces: DemandPlaces
     /// The text after `because`.
     package var reason: String?
     /// From the keyword to the end of the rule.
@@ -66,7 +68,8 @@ package struct CheckedRule: Sendable, Hashable {
 
     package init(
         kind: RuleKind, name: String, subjectTypes: [Int], actions: [Int]?, resourceTypes: [Int]?,
-        condition: Condition, demand: Demand? = nil, reason: String? = nil, range: SourceRange = .none
+        condition: Condition, demand: Demand? = nil, demandPlaces: DemandPlaces = DemandPlaces(),
+        reason: String? = nil, range: SourceRange = .none
     ) {
         self.kind = kind
         self.name = name
@@ -75,8 +78,22 @@ package struct CheckedRule: Sendable, Hashable {
         self.resourceTypes = resourceTypes
         self.condition = condition
         self.demand = demand
+        self.demandPlaces = demandPlaces
         self.reason = reason
         self.range = range
+    }
+}
+
+/// Where the bounds of a demand stand in the text; nil for a bound that is not set.
+package struct DemandPlaces: Sendable, Hashable {
+    package var level: SourceRange?
+    package var within: SourceRange?
+    package var methods: SourceRange?
+
+    package init(level: SourceRange? = nil, within: SourceRange? = nil, methods: SourceRange? = nil) {
+        self.level = level
+        self.within = within
+        self.methods = methods
     }
 }
 

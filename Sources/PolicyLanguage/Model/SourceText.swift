@@ -11,6 +11,14 @@ package struct SourceFile: Sendable, Hashable {
         self.name = name
         self.text = text
     }
+
+    /// The bytes of a range of this file.
+    package func excerpt(_ range: SourceRange) -> String {
+        let bytes = text.utf8
+        let start = min(max(0, Int(range.start)), bytes.count)
+        let end = max(start, min(Int(range.end), bytes.count))
+        return String(decoding: bytes.dropFirst(start).prefix(end - start), as: UTF8.self)
+    }
 }
 
 /// A half-open range of UTF-8 bytes in one file of a source set, with the position a person reads.

@@ -313,8 +313,16 @@ extension Parser {
         if current.kind == .name, !["within", "using", "for"].contains(current.text) {
             demand.level = try name("an assurance level")
         }
-        if take(word: "within") { demand.within = try duration("how long ago the sign-in may be") }
-        if take(word: "using") { demand.methods = try names("an authentication method") }
+        let within = current.range
+        if take(word: "within") {
+            demand.within = try duration("how long ago the sign-in may be")
+            demand.withinRange = within.union(lastRange)
+        }
+        let using = current.range
+        if take(word: "using") {
+            demand.methods = try names("an authentication method")
+            demand.methodsRange = using.union(lastRange)
+        }
         if demand.level == nil, demand.within == nil, demand.methods.isEmpty {
             sink.report(
                 .badDemand, "this demand asks for nothing", at: start, help: "write it as `mfa within 15m using hwk`")

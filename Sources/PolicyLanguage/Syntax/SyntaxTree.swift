@@ -136,6 +136,11 @@ struct DemandSyntax {
     var within: Int64?
     var methods: [Name]
     var range: SourceRange
+    /// Of `within …` and of `using …`.
+    var withinRange: SourceRange?
+    var methodsRange: SourceRange?
+
+    var places: DemandPlaces { DemandPlaces(level: level?.range, within: withinRange, methods: methodsRange) }
 }
 
 indirect enum ExpressionSyntax {

@@ -1,38 +1,68 @@
-// Runs the `test` blocks of policy files on the compiled program.
+// Runs the `test` blocks of policy files: the compiled program answers, as it does in the daemon; the reference says the
+// same beside it and takes down what it looked at.
 
 package import DecisionEngine
+import PolicyAnalysis
 package import PolicyLanguage
 
 /// How one test went.
 package struct PolicyTestResult: Sendable {
     package var test: PolicyTest
     package var passed: Bool
-    /// What was answered, in words: `deny (forbidden by Payroll#3)`.
+    /// What was answered, in words: `deny, forbidden by Payroll#3`.
     package var found: String
+    /// The kind of the answer.
+    package var kind: VerdictKind
+    /// The rules that decided, by index.
+    package var rules: [Int]
+    /// How long it took, with what the reference took.
+    package var duration: Duration
+}
+
+/// All tests of a tenant, run.
+package struct PolicyTestRun: Sendable {
+    /// In the order of the text.
+    package var results: [PolicyTestResult]
+    package var coverage: PolicyCoverage
+
+    package init(results: [PolicyTestResult], coverage: PolicyCoverage) {
+        self.results = results
+        self.coverage = coverage
+    }
+
+    package var failed: [PolicyTestResult] { results.filter { !$0.passed } }
 }
 
 /// Runs tests.
 package struct PolicyTestRunner {
     private let program: Program
+    private let interpreter: Interpreter
 
-    package init(_ program: Program) { self.program = program }
+    package init(_ program: Program) {
+        self.program = program
+        interpreter = Interpreter(program.policies)
+    }
 
     /// Runs every test of the policies.
     /// - Parameters:
     ///   - now: the instant for tests that give none, ms since the epoch.
-    ///   - covered: the rules that matched in any test, by index.
-    package func run(now: Int64) -> (results: [PolicyTestResult], covered: Set<Int>) {
-        var covered = Set<Int>()
-        let interpreter = Interpreter(program.policies)
+    ///   - steps: what finding outcomes that cannot be may take (`ConditionReach`); by default a second or
+    ///     two in release.
+    package func run(now: Int64, steps: Int = 100_000_000) -> PolicyTestRun {
+        var matched = Set<Int>()
+        let record = ConditionRecord()
         let results = program.policies.tests.map { test in
-            decide(test, now: test.now ?? now, interpreter, &covered)
+            decide(test, now: test.now ?? now, record, &matched)
         }
-        return (results, covered)
+        return PolicyTestRun(
+            results: results, coverage: PolicyCoverage(program.policies, matched: matched, record, steps: steps)
+        )
     }
 
     private func decide(
-        _ test: PolicyTest, now: Int64, _ interpreter: Interpreter, _ covered: inout Set<Int>
+        _ test: PolicyTest, now: Int64, _ record: ConditionRecord, _ matched: inout Set<Int>
     ) -> PolicyTestResult {
+        let start = ContinuousClock.now
         var records = TestRecords(test, program.catalog, now: now)
         var scratch = DecisionScratch()
         let names = program.policies.groups
@@ -41,18 +71,19 @@ package struct PolicyTestRunner {
         scratch.containers.set(
             test.containers.compactMap { containers.firstIndex(of: $0) }, count: containers.count)
         var verdict = Verdict(kind: .error)
-        var found: Set<Int> = []
+        var reference: ReferenceVerdict?
         records.withInputs { inputs in
             verdict = program.decide(inputs, &scratch)
             let situation = Situation(inputs, scratch, catalog: program.catalog)
-            for (index, rule) in program.policies.rules.enumerated()
-            where interpreter.applies(rule, situation) && interpreter.holds(rule.condition, situation) {
-                found.insert(index)
-            }
+            reference = interpreter.decide(situation, recording: record)
         }
-        covered.formUnion(found)
+        for rules in (reference?.matching ?? [:]).values { matched.formUnion(rules) }
+        let isSame = reference.map { verdict.agrees(with: $0) } ?? false
+        var found = words(verdict, scratch.rules)
+        if !isSame { found += "; the reference says otherwise, which is a defect of Stile: please report it" }
         return PolicyTestResult(
-            test: test, passed: isExpected(verdict, test.expected), found: words(verdict, scratch.rules))
+            test: test, passed: isSame && isExpected(verdict, test.expected), found: found, kind: verdict.kind,
+            rules: scratch.rules.map { Int($0) }, duration: ContinuousClock.now - start)
     }
 
     private func isExpected(_ verdict: Verdict, _ expected: Expectation) -> Bool {
@@ -69,14 +100,37 @@ package struct PolicyTestRunner {
         switch verdict.kind {
         case .permitted: return "permit by \(names)"
         case .forbidden: return verdict.cause == .rules ? "deny, forbidden by \(names)" : "deny, \(verdict.cause)"
-        case .notPermitted: return "deny, nothing permits"
+        case .notPermitted:
+            return verdict.cause == .rules ? "deny, nothing permits" : "deny, no level can meet the demand of \(names)"
         case .stepUp:
-            let level = verdict.level >= 0 ? program.catalog.assurance.levels[verdict.level] : "any level"
-            return "step_up to \(level) by \(names)"
+            let demand = DemandByName(verdict.demand, level: verdict.level, program.catalog.assurance)
+            return "step_up \(demand.asked(program.catalog.assurance)) by \(names)"
         case .error:
             let names = program.operandNames
             let attribute = names.indices.contains(verdict.attribute) ? names[verdict.attribute] : nil
             return "error, \(verdict.cause)" + (attribute.map { " \($0.scope).\($0.name)" } ?? "")
+        }
+    }
+}
+
+extension Verdict {
+    /// Whether both decided alike. Of several faulty attributes each may name another one.
+    fileprivate func agrees(with reference: ReferenceVerdict) -> Bool {
+        if kind != reference.kind { return false }
+        if kind == .error { return true }
+        return cause == reference.cause && demand == reference.demand && level == reference.level
+    }
+}
+
+extension Expectation {
+    /// As it is written after `expect`.
+    package func text(_ assurance: Assurance) -> String {
+        switch self {
+        case .permit: "permit"
+        case .deny: "deny"
+        case .error: "error"
+        case .stepUp(nil): "step_up"
+        case .stepUp(let demand?): "step_up \(DemandByName(demand, level: -1, assurance).asked(assurance))"
         }
     }
 }
