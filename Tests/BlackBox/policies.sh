@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The examples in policies/: each checks without a finding, is laid out by `stile fmt`, passes its tests with every rule
-# reached, and answers what its README shows.
+# The examples in policies/: each checks without a finding, is laid out by `stile fmt`, passes its tests with every rule and every
+# condition reached, and answers what its README shows.
 #
 #   policies.sh DIRECTORY-OF-BINARIES
 set -euo pipefail
