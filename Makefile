@@ -179,6 +179,7 @@ test: prepare-tests peers ## Run all tests
 	KILLS=2 bash Tests/BlackBox/log.sh .build/debug
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
+	bash Tests/BlackBox/analysis.sh .build/debug
 	python3 Tests/Manual/manual.py .build/debug
 	python3 Tests/Manual/man.py .build/debug
 	bash Tests/Cedar/run.sh .build/debug $(PEERS_PYTHON)

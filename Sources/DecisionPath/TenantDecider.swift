@@ -5,7 +5,7 @@
 
 package import AttributeStore
 package import CBOR
-import DecisionEngine
+package import DecisionEngine
 package import DecisionProtocol
 import Memory
 import PolicyLanguage
@@ -397,20 +397,36 @@ package final class TenantDecider {
         if facts.isOverBudget { return refuse(.budgetExceeded(rate), facts, &output) }
         guard let compiled else { return refuse(.noPolicy, facts, &output) }
         var inputs = DecisionInputs()
-        if let problem = resolve(question, frame, compiled, &inputs) { return refuse(problem, facts, &output) }
+        if let problem = fill(question, frame, compiled, &inputs) { return refuse(problem, facts, &output) }
+        return conclude(question, inputs, compiled, facts, &output)
+    }
+
+    /// All that the decision reads. The builders must not be touched before the answer is written.
+    private func fill(
+        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: inout DecisionInputs
+    ) -> QuestionProblem? {
+        if let problem = resolve(question, frame, compiled, &inputs) { return problem }
         do throws(CBORError) {
             try fillRecords(question, frame, compiled, inputs)
         } catch {
-            return refuse(.malformedProperties, facts, &output)
+            return .malformedProperties
         }
-        // The builders are not touched again before the answer is written.
         unsafe inputs.subjectID = subjectID.borrowedView
         unsafe inputs.resourceID = resourceID.borrowedView
         unsafe inputs.subjectInQuestion = subject.borrowedView
         unsafe inputs.resourceInQuestion = resource.borrowedView
         unsafe inputs.actionInQuestion = action.borrowedView
         unsafe inputs.context = context.borrowedView
-        return conclude(question, inputs, compiled, facts, &output)
+        return nil
+    }
+
+    /// The policies that decide a question's frame in this wake-up, and all that they read of it: for explanations.
+    /// - Returns: nil where the question cannot be put to policies; the answer says why.
+    package func situation(_ head: FrameHead, _ frame: CBORReader) -> (program: Program, situation: Situation)? {
+        var inputs = DecisionInputs()
+        inputs.now = now
+        guard failure == nil, let compiled, fill(head.question, frame, compiled, &inputs) == nil else { return nil }
+        return (compiled.program, Situation(inputs, scratch, catalog: compiled.program.catalog))
     }
 
     /// A place in the tenant's budget of questions; false when it is used up.

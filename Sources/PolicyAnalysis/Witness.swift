@@ -128,6 +128,13 @@ package struct Decider {
         program = try compile(policies)
     }
 
+    /// Of a program that there is already.
+    package init(_ program: Program) {
+        policies = program.policies
+        interpreter = Interpreter(policies)
+        self.program = program
+    }
+
     /// The outcome; nil when the reference and the program disagree, which is a defect of the engine.
     package func outcome(_ situation: Situation) -> Outcome? {
         let reference = interpreter.decide(situation)

@@ -1,8 +1,9 @@
-// Questions: `ask` and `why`, against a folder or a running daemon.
+// Questions: `ask`, of a folder, a store or a running daemon.
 
 import ArgumentParser
 import AttributeStore
 import CBOR
+import DecisionEngine
 import DecisionPath
 import DecisionProtocol
 import Memory
@@ -14,26 +15,38 @@ import StrictJSON
 struct AskOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
-            "A tenant's folder (unless --socket is given), then the request as AuthZEN JSON.",
+            "A tenant's folder (unless --socket or --store is given), then the request as AuthZEN JSON.",
             discussion: "Without a request, JSON Lines are read from standard input and answered in the same order."))
     var arguments: [String] = []
 
     @Option(help: "The decision socket of a running stiled.")
     var socket: String?
 
-    @Option(help: "The tenant to ask about, with --socket.")
+    @Option(help: "A store's directory, which is read as the daemon would; the tenant's active version decides.")
+    var store: String?
+
+    @Option(help: "The tenant to ask about, with --socket and --store.")
     var tenant = "dev"
 
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if socket == nil && arguments.isEmpty { throw ValidationError("name a tenant's folder, or --socket") }
-        if arguments.count > (socket == nil ? 2 : 1) {
+        if socket != nil && store != nil { throw ValidationError("--socket and --store do not go together") }
+        if isFolder && arguments.isEmpty { throw ValidationError("name a tenant's folder, --socket or --store") }
+        if arguments.count > (isFolder ? 2 : 1) {
             throw ValidationError("one request at most; more go to standard input")
         }
     }
 
-    var request: String? { socket == nil ? arguments.dropFirst().first : arguments.first }
+    private var isFolder: Bool { socket == nil && store == nil }
+
+    var request: String? { isFolder ? arguments.dropFirst().first : arguments.first }
+
+    /// Decides in this process, on a folder or a store.
+    func offlineDecider() throws(ExitCode) -> OfflineDecider {
+        if let store { return try OfflineDecider(store: store, tenant: tenant) }
+        return try OfflineDecider(folder: arguments[0])
+    }
 }
 
 struct AskCommand: ParsableCommand {
@@ -46,16 +59,7 @@ struct AskCommand: ParsableCommand {
 
     @OptionGroup var options: AskOptions
 
-    func run() throws { try Asking(options, explain: false).run() }
-}
-
-struct WhyCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "why", abstract: "Ask, and say of each rule whether it matched and which condition failed.")
-
-    @OptionGroup var options: AskOptions
-
-    func run() throws { try Asking(options, explain: true).run() }
+    func run() throws { try Asking(options).run() }
 }
 
 struct EncodeCommand: ParsableCommand {
@@ -89,12 +93,13 @@ struct EncodeCommand: ParsableCommand {
     }
 }
 
-/// One run of `ask` or `why`.
-private struct Asking {
+/// One run of `ask`, or of `why` over a socket.
+struct Asking {
     let options: AskOptions
+    /// The daemon is to tell of the candidates.
     let explain: Bool
 
-    init(_ options: AskOptions, explain: Bool) {
+    init(_ options: AskOptions, explain: Bool = false) {
         self.options = options
         self.explain = explain
     }
@@ -103,14 +108,20 @@ private struct Asking {
         let source = try AnswerSource(options)
         defer { source.close() }
         if let request = options.request {
-            let answer = try source.answer(question(request, line: nil))
+            var question = try Self.question(request, line: nil)
+            question.explain = explain
+            let answer = source.answer(question)
             tell(answer)
             throw Self.code(answer)
         }
-        try stream(source)
+        try Self.forEachLine { line, number in
+            var question = try Self.question(line, line: number)
+            question.explain = explain
+            Terminal.write(source.answer(question).json.compact + "\n")
+        }
     }
 
-    private static func code(_ answer: Answer) -> ExitCode {
+    static func code(_ answer: Answer) -> ExitCode {
         switch answer.kind {
         case .permitted: .success
         case .forbidden, .notPermitted: Exit.findings
@@ -119,24 +130,21 @@ private struct Asking {
         }
     }
 
-    private func question(_ text: String, line: Int?) throws(ExitCode) -> Question {
+    static func question(_ text: String, line: Int?) throws(ExitCode) -> Question {
         let place = line.map { "line \($0): " } ?? ""
         do {
-            var question = try Question(json: try JSONValue.parse(text))
-            question.explain = explain
-            return question
+            return try Question(json: try JSONValue.parse(text))
         } catch {
             throw Terminal.failure("\(place)\(error)", Exit.data)
         }
     }
 
-    private func stream(_ source: AnswerSource) throws {
+    /// The lines of standard input that hold something, with their numbers.
+    static func forEachLine(_ body: (String, Int) throws -> Void) throws {
         var number = 0
         while let line = readLine() {
             number += 1
-            if line.allSatisfy(\.isWhitespace) { continue }
-            let answer = try source.answer(question(line, line: number))
-            Terminal.write(answer.json.compact + "\n")
+            if !line.allSatisfy(\.isWhitespace) { try body(line, number) }
         }
     }
 
@@ -161,7 +169,7 @@ private final class AnswerSource {
             }
         } else {
             connection = nil
-            offline = try OfflineDecider(folder: options.arguments[0])
+            offline = try options.offlineDecider()
         }
     }
 
@@ -213,28 +221,48 @@ enum AnswerText {
     }
 }
 
-/// Decides in this process on a throw-away store filled from a folder.
+/// Decides in this process: on a throw-away store filled from a folder, or on a store as it is.
 final class OfflineDecider {
-    private let directory: String
+    /// The throw-away store.
+    private let directory: String?
     private let decider: TenantDecider
 
     init(folder: String) throws(ExitCode) {
-        directory = try Files.temporaryDirectory()
+        let directory = try Files.temporaryDirectory()
+        self.directory = directory
         do throws(ExitCode) {
             let store = Store(path: directory, mapSize: 1 << 30)
             try Sandbox.fill(store, tenant: "dev", folder: folder)
-            let board = PolicyBoard(store: store)
-            decider = try withStore { () throws(StoreError) -> TenantDecider in
-                _ = try board.load("dev")
-                return try TenantDecider("dev", board: board)
-            }
+            decider = try Self.decider(store, "dev")
         } catch {
             Files.removeAll(directory)
             throw error
         }
     }
 
-    func answer(_ question: Question) -> Answer {
+    init(store: String, tenant: String) throws(ExitCode) {
+        directory = nil
+        decider = try Self.decider(Store(path: store), tenant)
+    }
+
+    private static func decider(_ store: Store, _ tenant: String) throws(ExitCode) -> TenantDecider {
+        try withStore { () throws(StoreError) -> TenantDecider in
+            let board = PolicyBoard(store: store)
+            _ = try board.load(tenant)
+            return try TenantDecider(tenant, board: board)
+        }
+    }
+
+    func answer(_ question: Question) -> Answer { decide(question) { _, _ in } }
+
+    /// The answer, and the policies with all that they read; these are nil where the question could not be put to them.
+    func explained(_ question: Question) -> (answer: Answer, read: (program: Program, situation: Situation)?) {
+        var read: (program: Program, situation: Situation)?
+        let answer = decide(question) { head, frame in read = decider.situation(head, frame) }
+        return (answer, read)
+    }
+
+    private func decide(_ question: Question, _ beside: (FrameHead, CBORReader) -> Void) -> Answer {
         decider.begin(now: Terminal.nowMilliseconds)
         defer { decider.end() }
         var output = CBORWriter()
@@ -242,7 +270,10 @@ final class OfflineDecider {
         unsafe bytes.withUnsafeBytes { buffer in
             let frame = unsafe CBORReader(buffer)
             var reader = frame
-            if let head = try? FrameHead(&reader) { decider.answer(head, frame, &output) }
+            if let head = try? FrameHead(&reader) {
+                decider.answer(head, frame, &output)
+                beside(head, frame)
+            }
         }
         guard case .answer(_, let answer) = ServerFrame(Array(output.bytes.array.dropFirst(ProtocolLimits.prefixBytes)))
         else {
@@ -251,7 +282,7 @@ final class OfflineDecider {
         return answer
     }
 
-    func close() { Files.removeAll(directory) }
+    func close() { if let directory { Files.removeAll(directory) } }
 }
 
 /// A tenant filled from a folder of policies and data.

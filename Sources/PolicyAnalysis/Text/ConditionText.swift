@@ -100,7 +100,7 @@ package struct ConditionText {
 
     /// The operand's text.
     /// - Parameter enumeration: the cases that a constant is one of.
-    private func write(_ operand: Operand, _ enumeration: EnumerationType? = nil) -> String {
+    func write(_ operand: Operand, _ enumeration: EnumerationType? = nil) -> String {
         switch operand {
         case .constant(let constant): return self.constant(constant, enumeration)
         case .attribute(let reference): return name(reference)
@@ -237,13 +237,13 @@ extension Condition {
 }
 
 extension Operand {
-    fileprivate var isSum: Bool {
+    var isSum: Bool {
         if case .sum = self { return true }
         return false
     }
 
     /// The cases of its values, where it is an enumeration or a set of one.
-    fileprivate var enumeration: EnumerationType? {
+    var enumeration: EnumerationType? {
         switch self {
         case .attribute(let reference), .attributeOr(let reference, _): reference.type.enumeration
         default: nil
