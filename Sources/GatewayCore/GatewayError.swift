@@ -51,7 +51,7 @@ extension GatewayError {
             case .tenantInvalid, .valueInvalid, .idInvalid, .unknownEntityType, .unknownSignal: .badRequest
             case .policiesRejected, .budgetExceeded: .unprocessableContent
             case .storeFull, .diskFull: .init(code: 507, reasonPhrase: "Insufficient Storage")
-            case .storeMissing, .permissionDenied, .damaged, .failed: .internalServerError
+            case .storeMissing, .permissionDenied, .damaged, .failed, .keyWrong, .sealed: .internalServerError
             }
         if status == .internalServerError {
             self.init(status, "store_unavailable", "the store cannot be used; the operator's log says why")
