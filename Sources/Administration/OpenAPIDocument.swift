@@ -21,6 +21,8 @@ struct OpenAPIDocument {
             .optional("tests", .array(Shapes.testResult, atMost: 100_000)),
             .optional("uncovered", .array(.text(0...5_000), atMost: 100_000)),
             .optional("rule_coverage", .integer(0...100)),
+            .optional("condition_coverage", .integer(0...100)),
+            .optional("uncovered_conditions", .array(Shapes.uncoveredCondition, atMost: Shapes.maxUncovered)),
         ]))
 
     /// Errors that any operation can answer.

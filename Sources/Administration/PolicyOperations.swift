@@ -43,18 +43,6 @@ enum PolicyOperations {
                         ]), atMost: 1_000))
             ]))
 
-    /// Outcomes told of in one answer.
-    private static let maxUncovered = 1_000
-    private static let uncoveredCondition = Schema.named(
-        "UncoveredCondition",
-        .object([
-            .required("condition", .text(Schema.TextRule()).described("Its text.")),
-            .required("of", .text(Schema.TextRule()).described("The rule or role it belongs to.")),
-            .required("never", .boolean.described("The outcome that no test has shown.")),
-            .optional("file", .text(0...200)), .optional("line", .integer(0...Int.max)),
-            .optional("column", .integer(0...Int.max)),
-        ]))
-
     private static let review = Schema.named(
         "PolicyReview",
         .object([
@@ -68,8 +56,8 @@ enum PolicyOperations {
             .required("uncovered", .array(.text(0...5_000), atMost: LanguageLimits.maxRules)),
             .required(
                 "uncovered_conditions",
-                .array(uncoveredCondition, atMost: maxUncovered).described(
-                    "Outcomes of atomic conditions that no test has shown, the first \(maxUncovered) of them.")),
+                .array(Shapes.uncoveredCondition, atMost: Shapes.maxUncovered).described(
+                    "Outcomes of atomic conditions that no test has shown, the first \(Shapes.maxUncovered) of them.")),
             .required("compiled_bytes", .integer(0...Int.max)),
         ]))
 
@@ -194,7 +182,7 @@ enum PolicyOperations {
     private static func uncoveredConditions(_ review: PolicyReview) -> JSONValue {
         guard let policies = review.policies else { return .array([]) }
         return .array(
-            review.coverage.missing.prefix(maxUncovered).map { outcome in
+            review.coverage.missing.prefix(Shapes.maxUncovered).map { outcome in
                 .object(
                     [
                         JSONMember("condition", .string(outcome.text(policies))),
@@ -242,7 +230,7 @@ enum PolicyOperations {
     // MARK: Upload and activation
 
     private static let refused = Operation.Answer(
-        status: .unprocessableContent, words: "The policies have errors, tests fail, or they reach too few rules.",
+        status: .unprocessableContent, words: "The policies have errors, tests fail, or they reach too little.",
         schema: OpenAPIDocument.problem, type: "application/problem+json")
     private static let changed = Operation.Answer(
         status: .preconditionFailed, words: "Another version was activated meanwhile.",

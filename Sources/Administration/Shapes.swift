@@ -87,6 +87,19 @@ enum Shapes {
             .optional("line", .integer(0...Int(Int32.max))),
         ]))
 
+    /// Outcomes of conditions told of in one answer.
+    static let maxUncovered = 1_000
+
+    static let uncoveredCondition = Schema.named(
+        "UncoveredCondition",
+        .object([
+            .required("condition", .text(Schema.TextRule()).described("Its text.")),
+            .required("of", .text(Schema.TextRule()).described("The rule or role it belongs to.")),
+            .required("never", .boolean.described("The outcome that no test has shown.")),
+            .optional("file", .text(Schema.TextRule())), .optional("line", .integer(0...Int(Int32.max))),
+            .optional("column", .integer(0...Int(Int32.max))),
+        ]))
+
     /// A list that goes on behind `next`.
     static func page(_ name: String, _ items: String, _ item: Schema) -> Schema {
         .named(

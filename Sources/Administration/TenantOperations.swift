@@ -19,7 +19,7 @@ enum TenantOperations {
     private static let users = Schema.array(.integer(0...Int(UInt32.max)), atMost: 1_000).described(
         "User ids of the system that may ask on the decision socket.")
     private static let minCoverage = Schema.integer(0...100).described(
-        "Per cent of the rules that tests must reach before a version is activated.")
+        "Per cent of rules and of conditions that tests must reach before a version is activated.")
 
     static let path = Operation.Parameter.path("tenant", Shapes.tenantID, "The tenant's id.")
 

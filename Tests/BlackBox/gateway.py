@@ -466,10 +466,12 @@ def test_what_is_wrong_is_not_activated():
     bare = re.sub(r'test ".*?\n}\n', "", good, flags=re.S)
     expect("test" not in bare, bare)
     low = refused(files(payroll=bare), "coverage_too_low")
-    expect(low["rule_coverage"] == 0 and low["uncovered"], low)
+    expect(low["rule_coverage"] == 0 and low["condition_coverage"] == 0 and low["uncovered"], low)
+    missed = low["uncovered_conditions"]
+    expect(any(m["condition"] == "device.compliant" and m["line"] == 15 for m in missed), missed)
     expect(world.ask("GET", f"{base}/activation", admin).body == before, "what decided still decides")
     checked = world.ask("POST", f"{base}/policies/validate", admin, {"files": files(payroll=bare)}).json
-    expect(checked["valid"] and not checked["acceptable"], checked)
+    expect(checked["valid"] and not checked["acceptable"] and checked["condition_coverage"] == 0, checked)
     stored = world.ask("POST", f"{base}/policies?activate=false", admin, {"files": files(payroll=bare)})
     expect(stored.status == 201 and stored.json["state"] == "stored", stored)
     later = world.ask(
