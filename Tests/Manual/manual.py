@@ -45,7 +45,7 @@ VOLATILE = re.compile(
     r"|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|/tmp/stile-[A-Za-z0-9]{6}"
-    r"|(?<=compiled to )\d+|(?<=snapshot )\d+|(?<=_ms\":)\d{13}|(?<=_ms\": )\d{13}")
+    r"|(?<=compiled to )\d+|(?<=compiled_bytes\": )\d+|(?<=snapshot )\d+|(?<=_ms\":)\d{13}|(?<=_ms\": )\d{13}")
 
 
 class Block:
@@ -206,8 +206,7 @@ class Manual:
                 raise Wrong("policies without a catalog before them")
             (folder / "catalog.stile").write_text(words)
             (folder / "policies.stile").write_text(text)
-        found = self.command(["stile", "check", "--json", folder]).stdout.splitlines()
-        findings = [json.loads(line) for line in found]
+        findings = json.loads(self.command(["stile", "check", "--json", folder]).stdout)["diagnostics"]
         codes = {finding["code"] for finding in findings}
         if "rules" in block.flags or "conditions" in block.flags:
             codes -= {"W0002", "W0003"} - set(block.codes)
