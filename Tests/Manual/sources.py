@@ -18,7 +18,7 @@ def check(binaries):
     """Throws at the first that is not true; says what was looked at."""
     index(binaries)
     return (
-        f"the codes; {productions()} phrases; {causes()} causes; {metrics()} metrics; {limits()} limits; {links()} links")
+        f"the codes; {productions()} phrases; {exits()} exit codes; {causes()} causes; {metrics()} metrics; {limits()} limits; {links()} links")
 
 
 def codes(binaries):
@@ -102,6 +102,23 @@ def metrics():
     if made != told or not made:
         raise Wrong(f"docs/operations.md and the source differ in metrics: {sorted(made ^ told)}")
     return len(made)
+
+
+def exits():
+    """The exit codes of `stile` stand in README.md, in docs/tools.md and in stile(1)."""
+    source = (HERE / "Sources/stile/Terminal.swift").read_text()
+    codes = re.findall(r"static let \w+ = ExitCode\((\d+)\)", source)
+    for name, row in (
+        ("README.md", r"^\| (?:\d+, )?{}(?:, \d+)? \|"), ("docs/tools.md", r"^\| {} \|"),
+        ("docs/man/stile.mdoc", r"^\.It {}$"),
+    ):
+        text = (HERE / name).read_text()
+        for code in codes:
+            if not re.search(row.format(code), text, re.M):
+                raise Wrong(f"{name} does not tell of exit code {code}")
+    if len(codes) < 8:
+        raise Wrong(f"only {len(codes)} exit codes were found in the source")
+    return len(codes)
 
 
 def productions():
