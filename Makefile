@@ -164,8 +164,10 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
 	KILLS=100 bash Tests/BlackBox/log.sh .build/release
 	@mkdir -p benchmarks/results
-	CONNECTIONS=255 ROUNDS=9 SECONDS_EACH=1 LIMIT=1.1 bash Tests/BlackBox/fair.sh .build/release benchmarks/results/fairness.jsonl
+	CONNECTIONS=255 ROUNDS=9 SECONDS_EACH=1 LIMIT=1.1 IDLE=10 bash Tests/BlackBox/fair.sh .build/release benchmarks/results/fairness.jsonl
 	RESTARTS=100 bash Tests/BlackBox/restarts.sh .build/release
+	ACTIVATIONS=1000 SIGNALS=100000 UPDATES=1000000 QUIET=20 LIMIT=2 \
+	  bash Tests/BlackBox/churn.sh .build/release benchmarks/results/churn.json
 	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
 
@@ -187,6 +189,7 @@ test: prepare-tests peers ## Run all tests
 	bash Tests/BlackBox/subscriptions.sh .build/debug
 	bash Tests/BlackBox/fair.sh .build/debug
 	RESTARTS=5 bash Tests/BlackBox/restarts.sh .build/debug
+	ACTIVATIONS=5 SIGNALS=500 UPDATES=10000 bash Tests/BlackBox/churn.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug
 	python3 Tests/BlackBox/schemathesis.py .build/debug $(SCHEMATHESIS)/bin/schemathesis 2
 	# One after the other, and the random ones short and from one seed: a pair of random policies can keep the comparison

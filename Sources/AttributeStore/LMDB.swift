@@ -7,6 +7,7 @@
 // * Handles of databases are opened when the environment is, before any other transaction, and never closed.
 
 import CLMDB
+import CLinux
 import Glibc
 import Synchronization
 
@@ -97,7 +98,8 @@ package final class LMDBEnvironment: @unchecked Sendable {
         do throws(LMDBError) {
             try check(unsafe mdb_env_set_mapsize(pointer, mapSize), "setting the map size")
             try check(unsafe mdb_env_set_maxdbs(pointer, 32), "setting the number of databases")
-            try check(unsafe mdb_env_set_maxreaders(pointer, 1022), "setting the number of readers")
+            try check(unsafe mdb_env_set_maxreaders(pointer, Self.readers), "setting the number of readers")
+            if !readOnly { try Self.reserveLockFile(path) }
             let flags = UInt32(MDB_NOTLS) | (readOnly ? UInt32(MDB_RDONLY) : 0)
             try check(unsafe mdb_env_open(pointer, path, flags, 0o640), "opening \(path)")
             var dead: Int32 = 0
@@ -113,6 +115,24 @@ package final class LMDBEnvironment: @unchecked Sendable {
     }
 
     deinit { unsafe mdb_env_close(handle) }
+
+    /// Places for readers of all processes, and bytes of the lock file that hold them: 64 each, and a head.
+    private static let readers: UInt32 = 1022
+    private static let lockBytes = Int64(readers + 2) * 64
+
+    /// LMDB maps its lock file and stores into it: a page that the disk has no room for would end the process. Done before
+    /// the file is opened by LMDB, because closing a descriptor of it gives the process's locks on it up.
+    private static func reserveLockFile(_ path: String) throws(LMDBError) {
+        let file = "\(path)/lock.mdb"
+        let descriptor = unsafe Glibc.open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
+        // LMDB itself says what is wrong with it.
+        if descriptor < 0 { return }
+        defer { close(descriptor) }
+        // A file system that cannot keep room is left to luck.
+        if stile_reserve(descriptor, lockBytes) != 0, [ENOSPC, EDQUOT, EFBIG].contains(errno) {
+            throw LMDBError(errno, "keeping room for \(file)")
+        }
+    }
 
     private static func openDatabases(
         _ environment: OpaquePointer, _ names: [String], readOnly: Bool

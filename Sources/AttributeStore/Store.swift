@@ -66,25 +66,38 @@ package struct Store: Sendable {
             if try transaction.get(database, Array(id.utf8)) != nil {
                 return StoreError(.tenantExists, "tenant \"\(id)\" exists already")
             }
+            // What is in the way of it, a full disk say, leaves nothing of the tenant.
+            let isNew = unsafe access(tenantPath(id), F_OK) != 0
+            var isRegistered = false
+            defer {
+                if isNew, !isRegistered {
+                    removeAll(tenantPath(id))
+                    _ = unsafe rmdir(tenantPath(id))
+                }
+            }
             try transaction.put(database, Array(id.utf8), entry)
             do throws(StoreError) {
                 try makeDirectory(tenantPath(id))
+                try makeDatabases(id, isSealed: isSealed)
             } catch {
                 return error
             }
             try transaction.commit()
+            isRegistered = true
             return nil
         }
-        // Makes the databases, so that readers that may not write can open them.
-        let environment = try openEnvironment(id, readOnly: false)
-        if isSealed {
-            let databases = try TenantDatabases.opened(environment)
-            try mapErrors(environment.path) { () throws(LMDBError) -> StoreError? in
-                try Self.announce(1, databases, environment)
-                return nil
-            }
-        }
         Doorbell(self)?.ringRegistry()
+    }
+
+    /// Makes a tenant's databases, so that readers that may not write can open them.
+    private func makeDatabases(_ id: String, isSealed: Bool) throws(StoreError) {
+        let environment = try openEnvironment(id, readOnly: false)
+        guard isSealed else { return }
+        let databases = try TenantDatabases.opened(environment)
+        try mapErrors(environment.path) { () throws(LMDBError) -> StoreError? in
+            try Self.announce(1, databases, environment)
+            return nil
+        }
     }
 
     /// The control environment, made when it is not there.

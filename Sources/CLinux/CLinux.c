@@ -224,6 +224,8 @@ int stile_processors(void) {
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+int stile_reserve(int file, int64_t count) { return fallocate(file, FALLOC_FL_KEEP_SIZE, 0, count); }
+
 int stile_begin_writing(int file, int64_t offset, int64_t count) {
     return sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);
 }

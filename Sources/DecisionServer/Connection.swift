@@ -34,6 +34,8 @@ final class Connection {
     var isClosing = false
     /// It wants to be told when the server ends.
     var takesGoodbye = false
+    /// Questions that it was answered beyond its turns, in a batch: its next turns pay for them.
+    var debt = 0
     /// It is another server, which has got the listening socket.
     var isHeir = false
     /// Questions, and how many there were when the reactor began to count.

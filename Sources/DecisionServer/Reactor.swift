@@ -74,9 +74,12 @@ final class Reactor {
     /// Questions that each connection is answered in this wake-up, and those that are left of the current one's.
     private var turn = 0
     private var turnLeft = 0
+    /// Turns given in this wake-up, and questions answered in them.
+    private var turnCount = 0
+    private var turnQuestions = 0
     /// Questions of a wake-up are shared among the connections that are ready; each gets these at least and at most.
     private static let questionsPerWakeUp = 512
-    private static let leastTurn = 16
+    private static let leastTurn = 4
     private static let mostTurn = 256
     /// Connections that are accepted in one wake-up.
     private static let acceptsPerWakeUp = 64
@@ -142,7 +145,15 @@ final class Reactor {
     /// One connection alone has all that it has sent answered; the more are ready, the less each has answered at once, so
     /// that one that asks much holds the others up by little more than one that asks once.
     private func shareTurns(_ ready: Int) {
-        turn = ready <= 2 ? Self.mostTurn : max(Self.leastTurn, Self.questionsPerWakeUp / ready)
+        if ready <= 2 {
+            turn = Self.mostTurn
+        } else {
+            // Where all ask much, a turn is twice what was usual last time: short turns would only cost more writes.
+            let usual = turnCount > 0 ? turnQuestions / turnCount : 0
+            turn = min(max(Self.leastTurn, Self.questionsPerWakeUp / ready, usual * 2), Self.mostTurn)
+        }
+        turnCount = 0
+        turnQuestions = 0
     }
 
     /// The next turn of those whose last one was over before their questions were.
@@ -462,7 +473,16 @@ final class Reactor {
     // MARK: Frames
 
     private func serve(_ connection: Connection, _ now: Int64) {
-        defer { connection.asked &+= turn &- turnLeft }
+        if connection.debt > 0 {
+            connection.debt -= turn
+            if connection.debt > 0 { return putInLine(connection) }
+        }
+        defer {
+            connection.asked &+= turn &- turnLeft
+            connection.debt = max(0, -turnLeft)
+            turnCount &+= 1
+            turnQuestions &+= min(turn, turn &- turnLeft)
+        }
         connection.isHeldUp = false
         turnLeft = turn
         do throws(ProtocolError) {

@@ -57,6 +57,15 @@ await test -S "$socket" || { cat "$work/log" >&2; fail "the daemon made no socke
 change="printf '%s\\n' '{\"schemas\":[\"urn:ietf:params:scim:schemas:core:2.0:User\"],\"id\":\"bob\",\"userName\":\"bob\",\"active\":false}' |
   '$binaries/stile' load --store '$store' --tenant acme >/dev/null"
 "$work/spread" "$socket" "$work/acme" "$server" 16 2 20 "$change" || fail "connections do not spread"
+ok "busy connections that are with one reactor spread over all, with their open questions, and no answer is lost or out of order"
+
+# The same daemon, which has just been asked so much that polling may pay, when nobody asks any more.
+ticks() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
+used=$(ticks)
+sleep "${IDLE:-3}"
+used=$(($(ticks) - used)) most=$((${IDLE:-3} * $(getconf CLK_TCK) / 100))
+echo "idle for ${IDLE:-3} s: $used of $((most * 100)) ticks of a processor"
+[ "$used" -le "$most" ] || fail "a daemon that nobody asks uses a processor"
 stop "$server"
-ok "busy connections that are with one reactor spread over all, with their open questions, and no answer is lost or late"
+ok "a daemon that nobody asks does not poll"
 echo "$passed passed, 0 failed"

@@ -230,6 +230,34 @@ decides "$work/other.sock" acme Payroll/read || fail "no answer on a full disk"
 stop "$process"
 ok "a daemon starts and answers on a full disk"
 
+if [ -n "${STILE_OWN_MOUNTS:-}" ]; then
+  versions() { stile policy list --store "$store" --tenant acme | grep -c '[0-9]' || true; }
+  before=$(versions)
+  # To the last page; and more than what has become free inside of the store's file.
+  cat /dev/zero >"$disk/rest" 2>/dev/null || true
+  cp -r "$work/second" "$work/large"
+  yes '// filler' | head -c 500000 >>"$work/large/payroll.stile" || true
+  echo >>"$work/large/payroll.stile"
+  refuses 70 "disk_full: no room left on the disk of $store/tenants/acme" \
+    stile policy push "$work/large" --store "$store" --tenant acme
+  [ "$(versions)" = "$before" ] || fail "a refused version was kept"
+  decides "$socket" acme Payroll/read || fail "a refused version changed what decides"
+  refuses 70 "disk_full: no room left on the disk of $store" stile tenant create late --store "$store"
+  ! stile tenant list --store "$store" | grep -q late || fail "a refused tenant is listed"
+  [ ! -e "$store/tenants/late" ] || { ls -la "$store/tenants/late" >&2; fail "a refused tenant has left something"; }
+  stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree"
+  ok "policies and tenants that the disk has no room for are refused with place and mend, and nothing of them is kept"
+
+  # loses: the log of decisions has lost some and says why.
+  lost() { stile status --json --socket "$socket" --tenant acme | sed -n 's/.*"lost":\([0-9]*\).*/\1/p'; }
+  loses() { [ "$(lost)" -gt 0 ]; }
+  await loses || { stile status --socket "$socket" --tenant acme >&2; fail "no loss is counted although the disk is full"; }
+  stile status --socket "$socket" --tenant acme | grep -q 'No space left on device' || fail "the status does not say why"
+  grep -q 'tenant acme: decisions are answered but not logged: .*No space left on device.*free room' "$work/log" ||
+    { cat "$work/log" >&2; fail "the daemon does not say what it loses and how to mend it"; }
+  ok "decisions that cannot be logged are answered, counted as lost and told with the mend"
+fi
+
 touch "$work/enough"
 ended "$asking" || fail "the asking client"
 asked=$(wc -l <"$work/answers")
@@ -238,13 +266,36 @@ asked=$(wc -l <"$work/answers")
 kill -0 "$server" || fail "the daemon died"
 ok "the daemon answers while the disk is full"
 
-rm "$disk/ballast"
+rm -f "$disk/ballast" "$disk/rest"
 sed -n "$((each + 1)),$((each + 500))p" "$work/lines" >"$work/rest"
 stile load --store "$store" --tenant acme "$work/rest" >/dev/null || fail "loading after room was made"
 knows "u$((10000 + each + 500))" || fail "the daemon does not see what was loaded after room was made"
 stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree"
-stop "$server"
 ok "loading works again once there is room"
+
+if [ -n "${STILE_OWN_MOUNTS:-}" ]; then
+  decides "$socket" acme Payroll/read || fail "no answer after room was made"
+  recovered() {
+    decides "$socket" acme Payroll/read || fail "no answer after room was made"
+    grep -q 'tenant acme: decisions are logged again; [1-9][0-9]* were lost' "$work/log"
+  }
+  await recovered || { cat "$work/log" >&2; fail "the log does not recover"; }
+  after=$(lost)
+  for _ in 1 2 3 4 5; do decides "$socket" acme Payroll/read || fail "no answer"; done
+  stile policy push "$work/second" --store "$store" --tenant acme --socket "$socket" >/dev/null || fail "a push"
+  decides "$socket" acme Payroll/second || fail "a version pushed after room was made does not decide"
+  stile tenant create late --store "$store" >/dev/null || fail "a tenant"
+  sleep 0.3
+  [ "$(lost)" = "$after" ] || fail "decisions are lost although there is room"
+  stop "$server"
+  stile log verify --store "$store" --tenant acme >"$work/out" || { cat "$work/out" >&2; fail "the log does not verify"; }
+  stile log show --store "$store" --tenant acme >"$work/shown" || fail "the log"
+  [ "$(grep -c 'Payroll/read\|Payroll/second' "$work/shown")" -ge 6 ] || fail "what was decided after room was made is not logged"
+  stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree"
+  ok "the log of decisions goes on by itself once there is room, and verifies; so do policies and tenants"
+else
+  stop "$server"
+fi
 
 # 4. The sandbox. Started as a terminal does: a process group of its own, SIGINT not ignored.
 folder=$work/folder temporary=$work/temporary

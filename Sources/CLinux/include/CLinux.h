@@ -82,6 +82,8 @@ struct stile_usage stile_thread_usage(void);
 int stile_processors(void);
 /* True when the file is on a file system in memory (tmpfs), so that a store into its mapping never waits for a disk. */
 int stile_is_in_memory(const char *path);
+/* Has the file system keep room for the first bytes of a file (fallocate(2)); its length stays. */
+int stile_reserve(int file, int64_t count);
 /* sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the kernel begins to write out, and nothing is waited for. */
 int stile_begin_writing(int file, int64_t offset, int64_t count);
 /* CRC-32C (RFC 3720, appendix B.4) of more bytes after those that gave `crc`; 0 begins. By instruction where there is one. */
