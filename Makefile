@@ -34,7 +34,7 @@ PEERS_PYTHON := $(PEERS)/bin/python3
 # Where the programs lie that are installed.
 BINARIES ?= .build/release
 
-.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test lint prove demo bench bench-table bench-engine bench-compile install install-libstile install-manual clean
+.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test fuzz lint prove demo bench bench-table bench-engine bench-compile install install-libstile install-manual clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -156,8 +156,9 @@ install-gateway: build-gateway install-manual ## Install the gateway, its units 
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json
 
 prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: random policies, Cedar's answers, stale answers, killed writers, hostile frames
-	STILE_PROVE_TRIPLES=200000 $(SWIFT) test --filter DifferentialTests
-	STILE_PROVE_PAIRS=300 STILE_PROVE_SENTENCES=4000 $(SWIFT) test --filter "RandomComparisonTests|GrammarTests"
+	STILE_PROVE_TRIPLES=1000000 $(SWIFT) test --filter DifferentialTests
+	STILE_PROVE_PAIRS=300 STILE_PROVE_BUDGET=200000000 STILE_PROVE_SENTENCES=4000 $(SWIFT) test --filter "RandomComparisonTests|GrammarTests|CascadeTests|FormatTests"
+	bash Tests/Fuzz/run.sh 600
 	QUESTIONS=100000 REQUESTS=500 ROUNDS=4 bash Tests/Cedar/run.sh .build/release $(PEERS_PYTHON)
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
@@ -170,6 +171,9 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	  bash Tests/BlackBox/churn.sh .build/release benchmarks/results/churn.json
 	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
+
+fuzz: prepare ## Fuzz parser, checker and compiler with libFuzzer, each for SECONDS (60)
+	bash Tests/Fuzz/run.sh $(or $(SECONDS),60)
 
 lint: ## Check the layout of the source
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
@@ -192,9 +196,9 @@ test: prepare-tests peers ## Run all tests
 	ACTIVATIONS=5 SIGNALS=500 UPDATES=10000 bash Tests/BlackBox/churn.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug
 	python3 Tests/BlackBox/schemathesis.py .build/debug $(SCHEMATHESIS)/bin/schemathesis 2
-	# One after the other, and the random ones short and from one seed: a pair of random policies can keep the comparison
-	# busy for minutes. `make prove` takes many, from seeds of their own.
-	STILE_SEED=12 STILE_PROVE_PAIRS=5 $(SWIFT) test --skip-build --no-parallel
+	bash Tests/Fuzz/run.sh replay
+	# One after the other, and the random ones short, each from a seed that it prints; `make prove` takes many.
+	STILE_PROVE_PAIRS=15 $(SWIFT) test --skip-build --no-parallel
 
 clean: ## Remove what the build made
 	rm -rf .build benchmarks/.build benchmarks/out

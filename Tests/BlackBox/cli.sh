@@ -60,6 +60,18 @@ refuses 64 "exclude one another" stile check --json --format sarif "$work/bad"
   '{"format":"stile-check/1","columns":"unicode scalars","valid":true,"errors":0,"w' ] || fail "check --json"
 ok
 refuses 65 "nothing was stored" stile policy push "$work/bad" --store "$store" --tenant acme
+# What the solver proves to be never meant, and what a comparison says when it may not search.
+mkdir "$work/hidden"
+cp "$here"/policies/ledger/*.stile "$work/hidden"
+cat >"$work/hidden/hidden.stile" <<'END'
+policy "Hidden" {
+  permit read on payrun to user when resource.total < 100
+  forbid read on payrun as "small" to user when resource.total <= 500
+}
+END
+stile check "$work/hidden" | grep -q 'W0005.*the forbid "Hidden/small" at .*hidden.stile:3 always beats it' ||
+  fail "a permit hidden by a weaker forbid"
+refuses 4 "the budget of 10 steps is used up" stile compare --budget 10 "$here/policies/ledger" "$work/hidden"
 # Policies that check, but are above a limit of the compiler.
 cp "$here"/policies/ledger/*.stile "$work/bad"
 {

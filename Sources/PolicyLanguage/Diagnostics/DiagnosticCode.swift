@@ -340,7 +340,8 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
         ),
         .constantCondition: (
             "a condition that is always the same",
-            "Either the rule always matches or never; drop the condition or the rule."
+            "No question makes it other than it is, for all values that the catalog allows, so it says nothing; or one of "
+                + "its alternatives does. Drop it, or mend its values: perhaps `or` was meant for `and`, or the other way round."
         ),
         .unusedRole: ("a role that nothing uses", "Drop it, or use it with `role name`."),
         .unusedLet: ("a let that nothing uses", "Drop it."),
@@ -350,9 +351,9 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
                 + "catalog rules out. Perhaps `or` was meant, or `in [eu, us]`."
         ),
         .hiddenByForbid: (
-            "a permit that a forbid always beats",
-            "A forbid beats every permit. Whenever this permit matches, that forbid matches too, so the permit changes "
-                + "nothing. Narrow the forbid (`unless …`) or drop the permit."
+            "a permit that forbids always beat",
+            "A forbid beats every permit. Whenever this permit matches, that forbid matches too, or one of those that are "
+                + "named does, so the permit changes nothing. Narrow a forbid (`unless …`) or drop the permit."
         ),
         .neverFilled: (
             "an attribute that no source fills",
