@@ -80,6 +80,8 @@ package struct ChangeSearch {
     private var result = Result()
     /// What has been found, by what changes.
     private var found: [Set<Place>] = []
+    /// Some set could not be settled: nothing is proven of what was not found.
+    private var isUnsettled = false
 
     package init(_ program: Program, _ situation: Situation, _ limits: Limits = Limits()) {
         self.program = program
@@ -155,7 +157,12 @@ package struct ChangeSearch {
         }
         if result.looked >= limits.sets || budget.isUsedUp {
             result.note = "none found within the bound of \(limits.sets) sets of changes"
-        } else if canBePermitted(places) {
+            return
+        }
+        let canBe = canBePermitted(places)
+        if isUnsettled {
+            result.note = "none found; not every set of changes could be settled"
+        } else if canBe {
             result.note = "no \(limits.together) changes together would permit it; it takes more"
         } else {
             result.note = "no change of what the rules read, and no sign-in, would permit it"
@@ -185,7 +192,9 @@ package struct ChangeSearch {
     private mutating func look(at set: [Place]) {
         result.looked += 1
         let space = space(opening: set)
-        let outcomes = space.outcomes(side: 0).outcomes
+        let answers = space.outcomes(side: 0)
+        if answers.hasTooManyDemands { isUnsettled = true }
+        let outcomes = answers.outcomes
         let permit = outcomes[.permit] ?? .no
         if let question = question(permit, space), take(question, set, space, signsIn: false) { return }
         if found.contains(where: { $0.isSubset(of: set + [.signIn]) }) { return }
@@ -230,8 +239,14 @@ package struct ChangeSearch {
     private mutating func question(_ signal: Signal, _ space: RequestSpace) -> FoundQuestion? {
         if signal == .no { return nil }
         switch Reasoner(space, roots: [signal]).question([signal]) {
-        case .found(let question), .undecided(let question, _): return question
-        case .none, .exhausted: return nil
+        case .found(let question): return question
+        case .none: return nil
+        case .undecided(let question, _):
+            isUnsettled = true
+            return question
+        case .exhausted:
+            isUnsettled = true
+            return nil
         }
     }
 
@@ -248,8 +263,13 @@ package struct ChangeSearch {
         let outcomes = space.outcomes(side: 0).outcomes.filter { $0.key != .deny && $0.key != .error }
         let goal = space.circuit.any(outcomes.map(\.value))
         if goal == .no { return false }
-        if case .none = Reasoner(space, roots: [goal]).question([goal]) { return false }
-        return true
+        switch Reasoner(space, roots: [goal]).question([goal]) {
+        case .none: return false
+        case .found: return true
+        case .undecided, .exhausted:
+            isUnsettled = true
+            return true
+        }
     }
 
     // MARK: Suggestions
@@ -268,7 +288,11 @@ package struct ChangeSearch {
             default: false
             }
         }
-        guard suits(changed) else { return false }
+        guard suits(changed) else {
+            // What ends or begins with the time can differ from what the solver saw.
+            isUnsettled = true
+            return false
+        }
         for place in set { bringNear(place, &changed, suits) }
         var changes = mended + set.map { change($0, changed) }
         var places = Set(set)
