@@ -159,6 +159,8 @@ final class LogWriter {
     private func flush() {
         noteRingLosses()
         for tenant in tenants.values {
+            // What was lost is told as soon as there is room again, though no decision comes.
+            if tenant.lost > 0, tenant.lane == nil { _ = self.lane(tenant) }
             guard let lane = tenant.lane, lane.pendingBytes > 0 || tenant.lost > 0 else { continue }
             if tenant.lost > 0 {
                 lane.append(
