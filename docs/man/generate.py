@@ -143,7 +143,10 @@ def page(name, section, command, heading, version, date):
 
 def generate(binaries, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    epoch = int(os.environ.get("SOURCE_DATE_EPOCH", (binaries / "stile").stat().st_mtime))
+    built = [binaries / program for program, _ in PROGRAMS if (binaries / program).exists()]
+    if not built:
+        sys.exit(f"no program of Stile in {binaries}: build them first")
+    epoch = int(os.environ.get("SOURCE_DATE_EPOCH", max(path.stat().st_mtime for path in built)))
     date = time.strftime("%B %e, %Y", time.gmtime(epoch)).replace("  ", " ")
     pages = {}
     version = "0"
