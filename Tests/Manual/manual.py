@@ -21,6 +21,7 @@ What stands behind the three backticks says what a block is:
     grammar, cddl        lines of grammar/stile.ebnf, of grammar/decision.cddl
     hex client, server   a frame of the decision socket in bytes, with comments behind `#` (see frames.py)
     c, python            a program: it is read by its compiler
+    swift of=PATH        a program that other tests run, without its comments
     text                 nothing is checked
 
 Instants, ids, hashes, temporary folders and the size of compiled policies are compared by their shape alone.
@@ -107,7 +108,7 @@ class Manual:
         handlers = {
             "catalog": self.policy, "stile": self.policy, "console": self.console, "json": self.json,
             "jsonl": self.jsonl, "grammar": self.grammar, "cddl": self.grammar, "hex": self.hex, "c": self.c,
-            "python": self.python, "sh": self.file, "ini": self.file}
+            "python": self.python, "swift": self.swift, "sh": self.file, "ini": self.file}
         try:
             for block in blocks(self.lines):
                 if block.language == "text":
@@ -389,6 +390,12 @@ class Manual:
         if result.returncode:
             raise Wrong(result.stderr)
         self.file(block)
+
+    def swift(self, block):
+        """A program that other tests run: the lines of the file `of=`, its comments left out."""
+        lines = (HERE / block.options["of"]).read_text().splitlines()
+        if [line for line in lines if not line.startswith("//")] != block.text.splitlines():
+            raise Wrong(f"this is not {block.options['of']}")
 
     def python(self, block):
         try:
