@@ -161,7 +161,9 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	bash Tests/Fuzz/run.sh 600
 	QUESTIONS=100000 REQUESTS=500 ROUNDS=4 bash Tests/Cedar/run.sh .build/release $(PEERS_PYTHON)
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
-	SANITIZERS="address,undefined thread" FUZZ=5000000 bash Tests/BlackBox/clients.sh .build/release
+	$(CORE) $(SWIFT) build -c release --product client-example
+	$(CORE) $(SWIFT) build -c release --product client-exercise
+	SANITIZERS="address,undefined thread" FUZZ=5000000 RESTARTS=100 bash Tests/BlackBox/clients.sh .build/release
 	OPEN=100000 SIGNALS=2000 ROUNDS=500 bash Tests/BlackBox/subscriptions.sh .build/release
 	KILLS=100 bash Tests/BlackBox/log.sh .build/release
 	@mkdir -p benchmarks/results

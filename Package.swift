@@ -24,6 +24,7 @@ let package = Package(
     products: [
         .executable(name: "stiled", targets: ["stiled"]),
         .executable(name: "stile", targets: ["stile"]),
+        .library(name: "StileClient", targets: ["StileClient"]),
         .library(name: "CStile", targets: ["CStile"]),
         .executable(name: "stile-gateway", targets: ["stile-gateway"]),
     ],
@@ -94,7 +95,7 @@ let package = Package(
                 "DecisionEngine", "PolicyLanguage", "AttributeStore",
             ],
             swiftSettings: strict),
-        .target(name: "StileClient", dependencies: ["CLinux", "CBOR", "DecisionProtocol"], swiftSettings: strict),
+        .target(name: "StileClient", dependencies: ["CLinux", "Memory", "CBOR", "DecisionProtocol"], swiftSettings: strict),
 
         // The C client, libstile; `make install` builds it as a library of its own.
         .target(
@@ -191,6 +192,14 @@ let package = Package(
             ],
             path: "benchmarks/engine", swiftSettings: strict),
 
+        // What the Swift client promises, from outside: neither sees more of it than any other package would.
+        .executableTarget(
+            name: "client-example", dependencies: ["StileClient"], path: "Tests/Clients/Example", packageAccess: false,
+            swiftSettings: strict),
+        .executableTarget(
+            name: "client-exercise", dependencies: ["StileClient"], path: "Tests/Clients/Exercise", packageAccess: false,
+            swiftSettings: strict),
+
         // Tests.
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"], swiftSettings: strict),
         .testTarget(name: "MemoryTests", dependencies: ["Memory"], swiftSettings: strict),
@@ -240,6 +249,10 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(
             name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "StileClientTests",
+            dependencies: ["StileClient", "CBOR", "CLinux", "DecisionProtocol", "Memory", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "DecisionServerTests", dependencies: ["DecisionServer", "DecisionPath", "AttributeStore"],

@@ -85,14 +85,18 @@ int stile_listen_unix(const char *path, int backlog) {
     return descriptor;
 }
 
-int stile_connect_unix(const char *path) {
+static int connect_unix(const char *path, int flags) {
     struct sockaddr_un address;
     if (address_of(path, &address) < 0) return -1;
-    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (descriptor < 0) return -1;
     if (connect(descriptor, (struct sockaddr *)&address, sizeof address) < 0) return close_with_errno(descriptor);
     return descriptor;
 }
+
+int stile_connect_unix(const char *path) { return connect_unix(path, 0); }
+
+int stile_connect_unix_now(const char *path) { return connect_unix(path, SOCK_NONBLOCK); }
 
 int stile_peer_user(int socket, uint32_t *user, int32_t *process) {
     struct ucred peer;
@@ -239,5 +243,15 @@ int stile_thread(void *(*body)(void *), void *argument) {
     pthread_t thread;
     int code = pthread_create(&thread, NULL, body, argument);
     if (code == 0) pthread_detach(thread);
+    return code;
+}
+
+int stile_quiet_thread(void *(*body)(void *), void *argument) {
+    sigset_t all, before;
+    sigfillset(&all);
+    int code = pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (code != 0) return code;
+    code = stile_thread(body, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return code;
 }

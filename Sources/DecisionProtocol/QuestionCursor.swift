@@ -135,14 +135,16 @@ extension EntityRanges {
 }
 
 /// Keys of a map in order. Small integers are compared as numbers, others by their bytes.
-struct KeyReader {
+package struct KeyReader {
     /// The last integer key; -1 for none, `Int.max` once another kind of key was seen, after which none may come.
     private var last = -1
     private var order = CBORReader.KeyOrder()
 
+    package init() {}
+
     /// The next key when it is an unsigned integer; nil for another, whose value is skipped too.
     @inline(__always)
-    mutating func next(_ reader: inout CBORReader) throws(CBORError) -> UInt64? {
+    package mutating func next(_ reader: inout CBORReader) throws(CBORError) -> UInt64? {
         let start = reader.offset
         if let small = reader.smallUnsigned() {
             let key = Int(small)

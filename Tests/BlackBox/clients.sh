@@ -4,9 +4,10 @@
 #   clients.sh BINARIES
 #
 # SANITIZERS: one of libstile's test for each, "address,undefined" unless given. FUZZ: mutated frames for its reader.
+# RESTARTS: of the daemon under the Swift client's questions.
 source "$(dirname "$0")/lib.sh"
 tests=$here/Tests/Clients sources=$here/Sources/CStile
-sanitizers=${SANITIZERS:-address,undefined} fuzz=${FUZZ:-100000} seed=${SEED:-$RANDOM}
+sanitizers=${SANITIZERS:-address,undefined} fuzz=${FUZZ:-100000} seed=${SEED:-$RANDOM} restarts=${RESTARTS:-20}
 store=$work/store socket=$work/decision.sock
 stile tenant create acme --store "$store" >/dev/null
 stile policy push "$here/policies/ledger" --store "$store" --tenant acme >/dev/null
@@ -52,7 +53,15 @@ ok "libstile's reader takes any bytes"
 python3 "$tests/stile_test.py" "$socket" acme "$work/strange.sock" >"$work/out" 2>&1 || { cat "$work/out" >&2; fail "the Python client"; }
 ok "the Python client: $(sed -n 's/^Ran \([0-9]* tests\).*/\1/p' "$work/out")"
 
-# 3. Restarts under load.
+# 3. The Swift client.
+"$binaries/client-example" "$socket" acme | grep -qx "permitted by Payroll/read" || fail "the Swift example"
+[[ "$(sed 's/^    //' "$here/README.md")" == *"$(sed 1d "$tests/Example/main.swift")"* ]] || fail "README.md has another Swift example"
+ok "the Swift example of README.md runs"
+"$binaries/client-exercise" "$socket" acme "$work/strange.sock" "$binaries/stile" "$store" >"$work/out" || { cat "$work/out" >&2; fail "the Swift client"; }
+grep -v '^[0-9]* passed' "$work/out"
+passed=$((passed + $(sed -n 's/^\([0-9]*\) passed.*/\1/p' "$work/out")))
+
+# 4. Restarts under load.
 "$work/test" hold "$socket" acme 4000 >"$work/held" &
 started
 holding=$process
@@ -64,6 +73,20 @@ for _ in 1 2 3 4; do
 done
 ended "$holding" || fail "libstile lost a question in a restart"
 ok "no question of $(cat "$work/held") is lost while the daemon is restarted four times"
+
+"$binaries/client-exercise" hold "$socket" acme "$work/enough" >"$work/held" &
+started
+holding=$process
+for _ in $(seq "$restarts"); do
+  sleep 0.3
+  stop "$server"
+  serve "$store" "$socket" "$work/log"
+  server=$process
+done
+sleep 0.3
+touch "$work/enough"
+ended "$holding" || { cat "$work/held" >&2; fail "StileClient lost a question in a restart"; }
+ok "StileClient, the daemon restarted $restarts times: $(cat "$work/held")"
 
 kill "$strange"
 stop "$server"

@@ -5,6 +5,7 @@
  *   libstile_test hold STILED_SOCKET TENANT MILLISECONDS    asks from eight threads; 0 when no question failed;
  *                                                           0 ms: until standard input ends
  *   libstile_test watch STILED_SOCKET TENANT                holds a question about "bob" open and writes its answers
+ *   libstile_test cost STILED_SOCKET TENANT DEPTH SECONDS   what a question costs, so many in one go
  *
  * The tenant has the policies and data of policies/ledger; STILE, the tool, changes it in the STORE.
  */
@@ -715,7 +716,39 @@ static int watch_on(const char *socket, const char *name) {
     for (;;) pause();
 }
 
+/* ---- What a question costs ---- */
+
+static double processor_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static int cost(const char *socket, const char *name, size_t depth, double length) {
+    stile_client *client = open_client(socket, name, 1, 0);
+    stile_question *questions[64];
+    stile_answer *list[64];
+    if (depth < 1 || depth > 64) return 64;
+    for (size_t index = 0; index < depth; index++) approve(questions[index] = stile_question_new(), "ada", "s-ada");
+    MUST(stile_ask(client, questions[0], NULL));
+    double start = seconds(), before = processor_seconds();
+    unsigned long asked = 0;
+    for (; seconds() - start < length; asked += depth) {
+        MUST(stile_ask_many(client, questions, depth, 0, list));
+        for (size_t index = 0; index < depth; index++) stile_answer_free(list[index]);
+    }
+    double taken = seconds() - start, used = processor_seconds() - before;
+    printf(
+        "depth %zu: %lu questions, %.1f us each, %.1f us of them on the client's processor\n", depth, asked,
+        taken / (double)asked * 1e6, used / (double)asked * 1e6);
+    for (size_t index = 0; index < depth; index++) stile_question_free(questions[index]);
+    stile_client_close(client);
+    return 0;
+}
+
 int main(int count, char **arguments) {
+    if (count == 6 && is(arguments[1], "cost"))
+        return cost(arguments[2], arguments[3], (size_t)atoi(arguments[4]), atof(arguments[5]));
     if (count == 5 && is(arguments[1], "hold")) return hold(arguments[2], arguments[3], atof(arguments[4]));
     if (count == 4 && is(arguments[1], "watch")) return watch_on(arguments[2], arguments[3]);
     if (count != 6) return 64;

@@ -34,6 +34,8 @@ int stile_accept(int listener);
 int stile_listen_unix(const char *path, int backlog);
 /* A connected Unix stream socket, blocking. */
 int stile_connect_unix(const char *path);
+/* The same, non-blocking from the start: a listener whose backlog is full is EAGAIN, not a wait without end. */
+int stile_connect_unix_now(const char *path);
 /* What SO_PEERCRED gives: struct ucred. */
 struct stile_peer {
     int32_t process;
@@ -92,5 +94,7 @@ uint32_t stile_crc32c(uint32_t crc, const void *bytes, size_t count);
 void stile_name_thread(const char *name);
 /* Starts a detached thread. */
 int stile_thread(void *(*body)(void *), void *argument);
+/* The same, to which no signal of the program's goes. */
+int stile_quiet_thread(void *(*body)(void *), void *argument);
 
 #endif
