@@ -199,6 +199,7 @@ struct ClientState {
             if case .farewell(let code, let message) = frame {
                 return lose(lane, .refused(code: code, message: message), now, &effects)
             }
+            if case .goodbye = frame { return lose(lane, .unreachable("the server ends"), now, &effects) }
             if let error = take(frame, on: lane, now, &effects) { return lose(lane, error, now, &effects) }
         }
         switch reading {

@@ -22,6 +22,8 @@ enum Incoming {
     case refused(id: UInt64, code: String, message: String)
     /// The server's last word before it closes.
     case farewell(code: String, message: String)
+    /// The server ends in good order: what it has not answered it has not taken.
+    case goodbye
 
     /// Reads a whole frame; nil when it is none that this client understands.
     @unsafe
@@ -122,6 +124,7 @@ private struct FrameFields {
         case .error:
             guard let code else { return nil }
             return id.map { .refused(id: $0, code: code, message: message) } ?? .farewell(code: code, message: message)
+        case .goodbye: return .goodbye
         case .takeOver: return nil
         }
     }

@@ -101,7 +101,7 @@ final class Lane: @unchecked Sendable {
     var onWire: Int { line.count - channel.unsent }
 
     /// Puts the hello on its way.
-    func greet(tenant: String) { channel.output.raw(Framing.prefixed(Hello(tenant: tenant).frame)) }
+    func greet(tenant: String) { channel.output.raw(Framing.prefixed(Hello(tenant: tenant, takesGoodbye: true).frame)) }
 }
 
 /// Times in microseconds, and counts.

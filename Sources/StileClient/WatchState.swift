@@ -179,7 +179,7 @@ struct WatchState {
         self.channel = channel
         isOpen = false
         helloDeadline = now + Limits.hello
-        channel.output.raw(Framing.prefixed(Hello(tenant: tenant).frame))
+        channel.output.raw(Framing.prefixed(Hello(tenant: tenant, takesGoodbye: true).frame))
         if channel.beginSending() { effects.sendings.append(channel) }
     }
 
@@ -233,6 +233,7 @@ struct WatchState {
     ) -> StileError? {
         switch frame {
         case .farewell(let code, let message): return .refused(code: code, message: message)
+        case .goodbye: return .unreachable("the server ends")
         case .welcome where !isOpen:
             isOpen = true
             (failure, backoff, nextBeat, nextDenial) = (nil, 0, now, .max)

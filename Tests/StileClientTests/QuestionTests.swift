@@ -201,6 +201,19 @@ struct QuestionTests {
         #expect(client.statistics.repeated == 3 && client.statistics.questions == 1)
     }
 
+    @Test("a server that says goodbye has not taken the question: the next one is asked")
+    func goodbye() async throws {
+        let server = FakeServer { peer in
+            guard peer.number == 1 else { return honest(peer) }
+            _ = peer.frame()
+            peer.send(Goodbye.frame)
+            while peer.frame() != nil {}
+        }
+        let client = try client(server)
+        #expect(await client.permits(request()))
+        #expect(server.connections == 2 && client.statistics.repeated == 1)
+    }
+
     @Test("a question on which connections keep ending is given up")
     func alwaysClosed() async throws {
         let server = FakeServer { peer in _ = peer.frame() }
