@@ -95,7 +95,8 @@ let package = Package(
                 "DecisionEngine", "PolicyLanguage", "AttributeStore",
             ],
             swiftSettings: strict),
-        .target(name: "StileClient", dependencies: ["CLinux", "Memory", "CBOR", "DecisionProtocol"], swiftSettings: strict),
+        .target(
+            name: "StileClient", dependencies: ["CLinux", "Memory", "CBOR", "DecisionProtocol"], swiftSettings: strict),
 
         // The C client, libstile; `make install` builds it as a library of its own.
         .target(
@@ -197,7 +198,8 @@ let package = Package(
             name: "client-example", dependencies: ["StileClient"], path: "Tests/Clients/Example", packageAccess: false,
             swiftSettings: strict),
         .executableTarget(
-            name: "client-exercise", dependencies: ["StileClient"], path: "Tests/Clients/Exercise", packageAccess: false,
+            name: "client-exercise", dependencies: ["StileClient"], path: "Tests/Clients/Exercise",
+            packageAccess: false,
             swiftSettings: strict),
 
         // Tests.
