@@ -4,13 +4,19 @@
 package import DecisionEngine
 package import PolicyLanguage
 
-/// What remains of the policies for resources that are not known.
+/// What remains of the policies for resources that are not known: three outcomes, kept apart.
 package struct PolicyPlan: Sendable {
     package let restriction: Restriction
-    /// Holds for exactly those resources that are permitted, of those that have all of `required`.
+    /// Holds for exactly those resources that are permitted, of those that have all of `required` and fit the catalog.
     package let permit: Condition
-    /// Holds for those that would be permitted if the session proved all that is ever demanded.
-    package let permitAfterStepUp: Condition
+    /// Holds for exactly those of them that get a step-up.
+    package let stepUp: Condition
+    /// The same by what is demanded, each with a condition that says which of those that are not permitted; empty when
+    /// there are too many demands to list them.
+    package let stepUps: [(demand: DemandByName, condition: Condition)]
+    /// How many resources `permit` and `stepUp` hold for, of those that are no error.
+    package let permitExtent: Extent
+    package let stepUpExtent: Extent
     /// Attributes of the resource without which a question about it is an error.
     package let required: [AttributeReference]
     /// Attributes that are missing or malformed already: every question is an error, and nothing is permitted.
@@ -20,14 +26,29 @@ package struct PolicyPlan: Sendable {
 
     /// Plans for a subject that does an action to resources of a type.
     /// - Parameters:
-    ///   - situation: everything but the resource, which is open.
     ///   - policies: the policies.
-    package init(_ policies: CheckedPolicies, _ situation: Situation) {
+    ///   - situation: everything but the resource.
+    ///   - open: what else is not known, beside the resource.
+    ///   - known: values of the resource that are known all the same.
+    package init(
+        _ policies: CheckedPolicies, _ situation: Situation, open: Set<AttributeScope> = [],
+        knowing known: [String: Constant] = [:], isTimeOpen: Bool = false
+    ) {
+        var facts = KnownFacts(situation, open: open.union([.resource]))
+        if isTimeOpen { facts.now = nil }
+        if !known.isEmpty {
+            var resource: [String: KnownFacts.Fact] = [:]
+            for attribute in policies.catalog.entities[situation.resourceType].attributes {
+                resource[attribute.name] = known[attribute.name].map { .value($0) } ?? .open
+            }
+            facts.attributes[.resource] = resource
+        }
         self.init(
             restrict(
                 policies, subjectType: situation.subjectType, action: situation.action,
-                resourceType: situation.resourceType, knowing: KnownFacts(situation, open: [.resource])),
-            blocked: Self.isBlocked(policies.catalog, situation), validUntil: Self.end(of: policies, situation))
+                resourceType: situation.resourceType, knowing: facts),
+            blocked: Self.isBlocked(policies.catalog, situation),
+            validUntil: isTimeOpen ? .max : Self.end(of: policies, situation))
     }
 
     private init(_ restriction: Restriction, blocked: Bool, validUntil: Int64) {
@@ -36,12 +57,22 @@ package struct PolicyPlan: Sendable {
         required = restriction.openFaults.filter { reference in
             restriction.declaration(reference)?.isRequired ?? false
         }
-        let isError = blocked || !restriction.isDefined || !restriction.knownFaults.isEmpty
-        permit = isError ? .constant(false) : Self.permit(restriction) { restriction.facts.meets($0) }
-        permitAfterStepUp =
-            isError
-            ? .constant(false)
-            : Self.permit(restriction) { restriction.policies.catalog.assurance.leastLevel(for: $0) != nil }
+        if blocked || !restriction.isDefined || !restriction.knownFaults.isEmpty {
+            (permit, stepUp, stepUps) = (.constant(false), .constant(false), [])
+            (permitExtent, stepUpExtent) = (.never, .never)
+            return
+        }
+        let outcomes = PlannedOutcomes(restriction)
+        let (permit, stepUp) = (outcomes.permit, outcomes.stepUp)
+        let reducer = FormulaReducer(restriction, [permit, stepUp] + outcomes.stepUps.map(\.condition))
+        self.permit = reducer.reduced(permit)
+        self.stepUp = reducer.reduced(stepUp)
+        permitExtent = reducer.extent(of: permit)
+        stepUpExtent = reducer.extent(of: stepUp)
+        stepUps = outcomes.stepUps.compactMap { demand, condition in
+            let reduced = reducer.reduced(condition, elsewhereThan: permit)
+            return reduced == .constant(false) ? nil : (demand, reduced)
+        }
     }
 
     /// Answers that do not hang on the rules: the subject has been deprovisioned or is not known, its session has ended.
@@ -55,17 +86,6 @@ package struct PolicyPlan: Sendable {
         }
         guard let session = situation.session else { return false }
         return session.hasEnded || (session.endsAt ?? .max) <= situation.now
-    }
-
-    private static func permit(_ restriction: Restriction, isMet: (Demand) -> Bool) -> Condition {
-        func conditions(_ kind: RuleKind, _ isWanted: (Restriction.Rule) -> Bool) -> [Condition] {
-            restriction.rules.filter { $0.kind == kind && isWanted($0) }.map(\.condition)
-        }
-        let permits = Condition.disjunction(conditions(.permit) { isMet($0.demand) })
-        let forbids = conditions(.forbid) { _ in true }
-        let requires = conditions(.require) { !isMet($0.demand) }
-        return Condition.conjunction(
-            [permits] + (forbids + requires).map { Condition.negation($0) })
     }
 
     /// Values that end, schedules that turn, authentications that grow old.
@@ -88,9 +108,83 @@ package struct PolicyPlan: Sendable {
         }
         return end
     }
+}
 
-    /// The roles' conditions put in their places.
-    package func inlined(_ condition: Condition) -> Condition { condition.inlining(restriction.roles) }
+/// The outcomes of a restriction whose session is known, as conditions on what is open.
+private struct PlannedOutcomes {
+    let permit: Condition
+    let stepUp: Condition
+    /// By demand, the least first; each among those that are not permitted.
+    let stepUps: [(demand: DemandByName, condition: Condition)]
+    /// Joined demands that are told apart, at most.
+    private static let maxJoins = 64
+
+    init(_ restriction: Restriction) {
+        let assurance = restriction.policies.catalog.assurance
+        func rules(_ kind: RuleKind) -> [(demand: Demand, condition: Condition, name: String)] {
+            restriction.rules.filter { $0.kind == kind }.map {
+                ($0.demand, $0.condition.inlining(restriction.roles), restriction.policies.rules[$0.index].name)
+            }.filter { $0.1 != .constant(false) }
+        }
+        let (permits, forbids, requires) = (rules(.permit), rules(.forbid), rules(.require))
+        let isOpen = Condition.conjunction(forbids.map { Condition.negation($0.condition) })
+        /// Permitted to a session that meets certain demands.
+        func permitted(_ isMet: (Demand) -> Bool) -> Condition {
+            Condition.conjunction([
+                Condition.disjunction(permits.filter { isMet($0.demand) }.map(\.condition)), isOpen,
+                Condition.conjunction(requires.filter { !isMet($0.demand) }.map { Condition.negation($0.condition) }),
+            ])
+        }
+        permit = permitted { restriction.facts.meets($0) }
+        // A step-up is what some level that can be reached would permit: it has to prove all that is demanded together.
+        let reachable = assurance.levels.indices.filter { assurance.reachable >> UInt64($0) & 1 == 1 }
+            .map { assurance.implied[$0] }
+        let largest = reachable.filter { one in !reachable.contains { $0 != one && one & ~$0 == 0 } }
+        let afterStepUp = Condition.disjunction(
+            (largest.isEmpty ? [0] : largest).map { levels in permitted { $0.levels & ~levels == 0 } })
+        stepUp = Condition.conjunction([afterStepUp, Condition.negation(permit)])
+        stepUps = Self.byDemand(permits, requires, isOpen, assurance)
+    }
+
+    private static func byDemand(
+        _ permits: [(demand: Demand, condition: Condition, name: String)],
+        _ requires: [(demand: Demand, condition: Condition, name: String)], _ isOpen: Condition, _ assurance: Assurance
+    ) -> [(demand: DemandByName, condition: Condition)] {
+        // Each set of requires that can match together, with the questions for which exactly those do.
+        var joins: [(demand: Demand, condition: Condition)] = [(.nothing, isOpen)]
+        for require in requires {
+            joins = joins.flatMap { join in
+                [
+                    (join.demand, Condition.conjunction([join.condition, Condition.negation(require.condition)])),
+                    (
+                        join.demand.joined(with: require.demand),
+                        Condition.conjunction([join.condition, require.condition])
+                    ),
+                ]
+            }.filter { $0.1 != .constant(false) }
+            if joins.count > maxJoins { return [] }
+        }
+        var found: [(demand: DemandByName, condition: Condition)] = []
+        for join in joins {
+            let candidates = permits.compactMap { permit in
+                let demand = permit.demand.joined(with: join.demand)
+                return assurance.leastLevel(for: demand).map { (level: $0, demand: demand, permit: permit) }
+            }.sorted { ($0.level, -$0.demand.within, $0.permit.name) < ($1.level, -$1.demand.within, $1.permit.name) }
+            var before: [Condition] = []
+            for candidate in candidates {
+                let name = DemandByName(candidate.demand, level: candidate.level, assurance)
+                let condition = Condition.conjunction(
+                    [join.condition, candidate.permit.condition] + before.map { Condition.negation($0) })
+                before.append(candidate.permit.condition)
+                if let place = found.firstIndex(where: { $0.demand == name }) {
+                    found[place].condition = Condition.disjunction([found[place].condition, condition])
+                } else {
+                    found.append((name, condition))
+                }
+            }
+        }
+        return found
+    }
 }
 
 extension KnownFacts {

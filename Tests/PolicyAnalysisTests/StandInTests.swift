@@ -70,7 +70,7 @@ struct StandInTests {
     func sql(_ type: String, _ standIn: Int) throws {
         let policies = try policies()
         let plan = PolicyPlan(policies, try situation(type, level: nil, policies))
-        let sql = try plan.sql(SQLOptions(dialect: .sqlite))
+        let sql = try plan.sql(plan.permit, SQLOptions(dialect: .sqlite)).text
         #expect(sql.contains("COALESCE(\"level\", \(standIn))"), "\(sql)")
     }
 

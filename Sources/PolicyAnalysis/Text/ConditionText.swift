@@ -28,9 +28,9 @@ package struct ConditionText {
         switch condition {
         case .constant(let truth): return truth ? "true" : "false"
         case .all(let parts):
-            if let span = span(parts) { return span }
-            let text = parts.map { write($0, .not) }.joined(separator: " and ")
-            return binding == .not && parts.count > 1 ? "(\(text))" : text
+            let texts = conjuncts(parts)
+            let text = texts.joined(separator: " and ")
+            return binding == .not && texts.count > 1 ? "(\(text))" : text
         case .any(let parts):
             let text = parts.map { write($0, .all) }.joined(separator: " or ")
             return binding != .any && parts.count > 1 ? "(\(text))" : text
@@ -40,10 +40,29 @@ package struct ConditionText {
         }
     }
 
+    /// The parts of a conjunction, each in words; those of `x in 1...5` as one.
+    package func conjuncts(_ parts: [Condition]) -> [String] {
+        var texts: [String] = []
+        var index = 0
+        while index < parts.count {
+            if index + 1 < parts.count, let span = span(parts[index], parts[index + 1]) {
+                texts.append(span)
+                index += 2
+            } else if case .all(let inner) = parts[index] {
+                texts += conjuncts(inner)
+                index += 1
+            } else {
+                texts.append(write(parts[index], .not))
+                index += 1
+            }
+        }
+        return texts
+    }
+
     /// `x in 1...5`, which is two comparisons from one place.
-    private func span(_ parts: [Condition]) -> String? {
-        guard parts.count == 2, case .test(.compare(let left, .greaterOrEqual, let low), let one) = parts[0],
-            case .test(.compare(let same, .lessOrEqual, let high), let two) = parts[1], left == same, one == two,
+    private func span(_ first: Condition, _ second: Condition) -> String? {
+        guard case .test(.compare(let left, .greaterOrEqual, let low), let one) = first,
+            case .test(.compare(let same, .lessOrEqual, let high), let two) = second, left == same, one == two,
             one.file >= 0, !left.isSum, !low.isSum, !high.isSum
         else { return nil }
         return "\(write(left)) in \(write(low, left.enumeration))...\(write(high, left.enumeration))"
