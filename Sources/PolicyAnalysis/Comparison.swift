@@ -13,6 +13,9 @@ package struct ComparisonOptions: Sendable {
     package var comparesDuties = false
     /// Describe regions without saying "of those that had the first answer".
     package var isSelfContained = false
+    /// Tell each pair of answers apart, instead of uniting what changes in the same direction: whether a question is
+    /// answered with a permit or a step-up often hangs on the session alone.
+    package var isByAnswer = false
     /// Regions of one cell and one pair of answers, at most.
     package var maxRegions = 100
     /// Steps that the whole comparison may take; what it has not settled by then is not proven. Counted, so that the same
@@ -25,22 +28,41 @@ package struct ComparisonOptions: Sendable {
     package init() {}
 }
 
-/// Questions that get one answer from the old version and another from the new one.
-package struct ChangedRegion: Sendable {
-    package var cell: Cell
+/// Two answers that differ, with one question that gets them.
+package struct ChangedAnswer: Sendable {
     package var old: Outcome
     package var new: Outcome
+    /// The question as each version sees it; nil for a version whose catalog does not define it.
+    package var witness: (old: Situation?, new: Situation?)
+    /// Both versions have decided the witness, each by the reference and by its compiled program, as is said here.
+    package var isConfirmed: Bool
+}
+
+/// Questions whose answers change in one direction.
+package struct ChangedRegion: Sendable {
+    package var cell: Cell
+    /// The pairs of answers that occur in the region; at least one.
+    package var answers: [ChangedAnswer]
     /// What differs where the outcomes are the same: rules or duties.
     package var difference: String?
-    /// What holds for exactly the questions of the region, among those that had the old answer. All of them, when
-    /// empty.
+    /// The old answer of the questions that `conditions` chooses from; nil when it chooses from all that are no error.
+    package var among: RegionBase
+    /// What holds for exactly the questions of the region, among those of `among`. All of them, when empty.
     package var conditions: [String]
-    /// One question of the region, as both versions see it.
-    package var witness: (old: Situation, new: Situation)
-    /// Both versions have decided the witness, each by the reference and by its compiled program, as the region says.
-    package var isConfirmed: Bool
+    /// Every witness is confirmed.
+    package var isConfirmed: Bool { answers.allSatisfy(\.isConfirmed) }
     /// Why the region is not proven; nil when it is.
     package var doubt: String?
+}
+
+/// The questions that the description of a region chooses from.
+package enum RegionBase: Sendable, Hashable {
+    /// All that get a decision from both versions.
+    case decided
+    /// All that there are.
+    case all
+    /// Those that the old version answers so.
+    case permitted, steppedUp, permittedOrSteppedUp, denied, error
 }
 
 /// What a comparison found.
@@ -137,45 +159,103 @@ private struct Comparer {
             note(cell, "the requires of this action have too many combinations of demands")
             return true
         }
-        var cases: [RegionSearch.Case] = []
-        var labels: [(old: Outcome, new: Outcome, difference: String?)] = []
-        func add(_ signal: Signal, given: Signal, _ label: (old: Outcome, new: Outcome, difference: String?)) {
-            if signal == .no { return }
-            cases.append(RegionSearch.Case(signal: signal, given: options.isSelfContained ? .yes : given))
-            labels.append(label)
-        }
-        for (before, here) in one.outcomes.sorted(by: { $0.key.order < $1.key.order }) {
-            for (after, there) in two.outcomes.sorted(by: { $0.key.order < $1.key.order }) {
-                let both = space.circuit.all([here, there])
-                if before != after {
-                    add(both, given: here, (before, after, nil))
-                } else if before != .error {
-                    for (difference, signal) in differences(space, one, two) {
-                        add(space.circuit.all([both, signal]), given: both, (before, after, difference))
-                    }
-                }
-            }
-        }
-        if cases.isEmpty { return true }
-        search(space, cases, labels)
+        let changes = changes(space, one, two)
+        if !changes.isEmpty { search(space, changes, one, two) }
         return !budget.isUsedUp
     }
 
+    /// Answers that change in one direction, or a difference beneath the same answers.
+    private struct Change {
+        var pairs: [(old: Outcome, new: Outcome, signal: Signal)]
+        var difference: String?
+        var among: RegionBase
+    }
+
+    private func changes(_ space: RequestSpace, _ one: SideOutcomes, _ two: SideOutcomes) -> [Change] {
+        var changes: [Change] = []
+        var places: [Direction: Int] = [:]
+        for (before, here) in one.outcomes.sorted(by: { $0.key.order < $1.key.order }) {
+            for (after, there) in two.outcomes.sorted(by: { $0.key.order < $1.key.order }) {
+                let both = space.circuit.all([here, there])
+                if both == .no { continue }
+                if before == after {
+                    if before == .error { continue }
+                    for (difference, signal) in differences(space, one, two) {
+                        changes.append(
+                            Change(
+                                pairs: [(before, after, space.circuit.all([both, signal]))], difference: difference,
+                                among: options.isSelfContained ? .decided : Direction.base(before)))
+                    }
+                    continue
+                }
+                let direction = Direction(before, after)
+                if let place = places[direction], !options.isByAnswer {
+                    changes[place].pairs.append((before, after, both))
+                } else {
+                    places[direction] = changes.count
+                    changes.append(
+                        Change(
+                            pairs: [(before, after, both)], difference: nil,
+                            among: among(direction, before)))
+                }
+            }
+        }
+        return changes
+    }
+
+    private func among(_ direction: Direction, _ before: Outcome) -> RegionBase {
+        if direction == .toError || direction == .fromError { return options.isSelfContained ? .all : direction.among }
+        if options.isSelfContained { return .decided }
+        return options.isByAnswer ? Direction.base(before) : direction.among
+    }
+
     private mutating func search(
-        _ space: RequestSpace, _ cases: [RegionSearch.Case],
-        _ labels: [(old: Outcome, new: Outcome, difference: String?)]
+        _ space: RequestSpace, _ changes: [Change], _ one: SideOutcomes, _ two: SideOutcomes
     ) {
-        let found = RegionSearch(space, cases: cases, limit: options.maxRegions).run()
+        let circuit = space.circuit
+        func isNoError(_ side: SideOutcomes) -> Signal { !(side.outcomes[.error] ?? .no) }
+        func old(_ isWanted: (Outcome) -> Bool) -> Signal {
+            circuit.any(one.outcomes.filter { isWanted($0.key) }.map(\.value))
+        }
+        let cases = changes.map { change in
+            let base: Signal =
+                switch change.among {
+                case .all: .yes
+                case .decided: isNoError(one)
+                case .permitted: old { $0 == .permit }
+                case .steppedUp:
+                    change.pairs.count == 1 && options.isByAnswer
+                        ? one.outcomes[change.pairs[0].old] ?? .no : old(\.isStepUp)
+                case .permittedOrSteppedUp: old { $0 == .permit || $0.isStepUp }
+                case .denied: old { $0 == .deny }
+                case .error: !isNoError(one)
+                }
+            // Errors of the new version are changes of their own: elsewhere nothing is said of how to avoid them.
+            let leadsToError = change.pairs.contains { $0.new == .error }
+            return RegionSearch.Case(
+                signal: circuit.any(change.pairs.map(\.signal)),
+                given: leadsToError ? base : circuit.all([base, isNoError(two)]))
+        }
+        let found = RegionSearch(
+            space, cases: cases, parts: changes.map { $0.pairs.map(\.signal) }, limit: options.maxRegions
+        ).run()
         for region in found.regions {
-            let label = labels[region.label]
-            let witness = (
-                old: space.situation(region.question, side: 0), new: space.situation(region.question, side: 1)
-            )
-            let isConfirmed = old.outcome(witness.old) == label.old && new.outcome(witness.new) == label.new
+            let change = changes[region.label]
+            var answers: [ChangedAnswer] = []
+            for (part, question) in region.parts {
+                let pair = change.pairs[part]
+                let witness = (old: space.situation(question, side: 0), new: space.situation(question, side: 1))
+                answers.append(
+                    ChangedAnswer(
+                        old: pair.old, new: pair.new, witness: (witness.old, witness.new),
+                        isConfirmed: self.old.outcome(witness.old) == pair.old
+                            && new.outcome(witness.new) == pair.new))
+            }
+            let isConfirmed = answers.allSatisfy(\.isConfirmed)
             comparison.regions.append(
                 ChangedRegion(
-                    cell: space.cell, old: label.old, new: label.new, difference: label.difference,
-                    conditions: region.conditions, witness: witness, isConfirmed: isConfirmed,
+                    cell: space.cell, answers: answers, difference: change.difference, among: change.among,
+                    conditions: region.conditions,
                     doubt: region.doubt ?? (isConfirmed ? nil : "the witness does not confirm it")))
         }
         if let reason = found.incomplete, !space.budget.isUsedUp { note(space.cell, reason) }
@@ -194,24 +274,31 @@ private struct Comparer {
         let decider = isOld ? old : new
         guard let restriction = Self.restriction(decider.policies, cell) else { return }
         let space = RequestSpace(cell, [restriction], budget)
-        let outcomes = space.outcomes(side: 0)
-        for (outcome, signal) in outcomes.outcomes.sorted(by: { $0.key.order < $1.key.order }) where outcome != .error {
+        var answers: [ChangedAnswer] = []
+        var doubt: String?
+        let outcomes = space.outcomes(side: 0).outcomes.sorted { $0.key.order < $1.key.order }
+        for (outcome, signal) in outcomes where outcome != .error {
             let found = RegionSearch(
-                space, cases: [RegionSearch.Case(signal: signal, given: signal)], limit: 1
+                space, cases: [RegionSearch.Case(signal: signal, given: signal)], parts: [[signal]], limit: 1
             ).run()
             for region in found.regions {
                 let witness = space.situation(region.question, side: 0)
-                let isConfirmed = decider.outcome(witness) == outcome
-                comparison.regions.append(
-                    ChangedRegion(
-                        cell: cell, old: isOld ? outcome : .error, new: isOld ? .error : outcome,
-                        conditions: isOld
-                            ? ["the new catalog does not define this"] : ["the old catalog does not define this"],
-                        witness: (witness, witness), isConfirmed: isConfirmed,
-                        doubt: region.doubt ?? (isConfirmed ? nil : "the witness does not confirm it")))
+                let answer = ChangedAnswer(
+                    old: isOld ? outcome : .error, new: isOld ? .error : outcome,
+                    witness: (isOld ? witness : nil, isOld ? nil : witness),
+                    isConfirmed: decider.outcome(witness) == outcome)
+                answers.append(answer)
+                doubt = doubt ?? region.doubt ?? (answer.isConfirmed ? nil : "the witness does not confirm it")
             }
             if let reason = found.incomplete, !budget.isUsedUp { note(cell, reason) }
         }
+        if answers.isEmpty { return }
+        comparison.regions.append(
+            ChangedRegion(
+                cell: cell, answers: answers, among: .all,
+                conditions: isOld
+                    ? ["the new catalog does not define this"] : ["the old catalog does not define this"],
+                doubt: doubt))
     }
 
     /// What of both versions a cell's rules say; nil when a catalog lacks a name, or does not define the action there.
@@ -292,7 +379,56 @@ private struct Comparer {
     }
 }
 
+/// In which direction an answer changes.
+private enum Direction: Hashable {
+    /// Denied before, and now permitted, at once or after a step-up.
+    case opened
+    case closed
+    /// Permitted before, and a step-up now; or the other way.
+    case raised, lowered
+    /// Another step-up.
+    case otherDemand
+    case toError, fromError
+
+    init(_ old: Outcome, _ new: Outcome) {
+        switch (old, new) {
+        case (_, .error): self = .toError
+        case (.error, _): self = .fromError
+        case (.deny, _): self = .opened
+        case (_, .deny): self = .closed
+        case (.permit, _): self = .raised
+        case (_, .permit): self = .lowered
+        default: self = .otherDemand
+        }
+    }
+
+    /// What a region of this direction is described among.
+    var among: RegionBase {
+        switch self {
+        case .opened: .denied
+        case .closed: .permittedOrSteppedUp
+        case .raised: .permitted
+        case .lowered, .otherDemand: .steppedUp
+        case .toError, .fromError: .all
+        }
+    }
+
+    static func base(_ old: Outcome) -> RegionBase {
+        switch old {
+        case .permit: .permitted
+        case .stepUp: .steppedUp
+        case .deny: .denied
+        case .error: .error
+        }
+    }
+}
+
 extension Outcome {
+    fileprivate var isStepUp: Bool {
+        if case .stepUp = self { return true }
+        return false
+    }
+
     /// Permits first.
     fileprivate var order: String {
         switch self {

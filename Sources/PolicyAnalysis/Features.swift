@@ -9,6 +9,8 @@ struct Feature {
     var signal: Signal
     var whenTrue: String
     var whenFalse: String
+    /// The one side that has it; nil for what both have.
+    var onlySide: Int?
 
     func text(_ truth: Bool) -> String { truth ? whenTrue : whenFalse }
 }
@@ -17,18 +19,24 @@ extension RequestSpace {
     /// The features of what all sides say, those that read best first.
     func features() -> [Feature] {
         var features: [Feature] = []
-        var seen = Set<Signal>()
-        func add(_ signal: Signal, _ whenTrue: String, _ whenFalse: String) {
-            guard !signal.isConstant, seen.insert(signal).inserted else { return }
-            seen.insert(!signal)
-            features.append(Feature(signal: signal, whenTrue: whenTrue, whenFalse: whenFalse))
+        var places: [Signal: Int] = [:]
+        func add(_ signal: Signal, _ whenTrue: String, _ whenFalse: String, side: Int? = nil) {
+            if signal.isConstant { return }
+            if let place = places[signal] {
+                if features[place].onlySide != side { features[place].onlySide = nil }
+                return
+            }
+            places[signal] = features.count
+            places[!signal] = features.count
+            features.append(Feature(signal: signal, whenTrue: whenTrue, whenFalse: whenFalse, onlySide: side))
         }
         for (name, signal) in roleFeatures { add(signal, "role \(name)", "not role \(name)") }
         for side in sides.indices {
             for rule in sides[side].rules where rule.demand != .nothing {
                 let demand = DemandByName(rule.demand, level: -1, sides[side].policies.catalog.assurance)
                 let text = demand.asked(sides[side].policies.catalog.assurance)
-                add(isMet(rule.demand, side: side), "signed in with \(text)", "not signed in with \(text)")
+                add(
+                    isMet(rule.demand, side: side), "signed in with \(text)", "not signed in with \(text)", side: side)
             }
         }
         for side in sides.indices {
@@ -37,12 +45,13 @@ extension RequestSpace {
                 if case .role = test { return }
                 add(
                     translate(.test(test, .none), side: side), text.write(test, isNegated: false),
-                    text.write(test, isNegated: true))
+                    text.write(test, isNegated: true), side: side)
             }
         }
         for (node, atom) in atoms.sorted(by: { $0.key < $1.key }) {
             if case .opaque = atom { continue }
             let (whenTrue, whenFalse) = text(atom)
+            if places[Signal(code: Int32(node) << 1)] != nil { continue }
             add(Signal(code: Int32(node) << 1), whenTrue, whenFalse)
         }
         return features
@@ -169,4 +178,9 @@ extension DemandByName {
         demand.level = top.isEmpty ? nil : top.map { assurance.levels[$0] }.joined(separator: " and ")
         return demand.text
     }
+}
+
+extension Assurance {
+    /// What a rule demands, in words: `mfa within 15m`.
+    package func text(_ demand: Demand) -> String { DemandByName(demand, level: -1, self).asked(self) }
 }

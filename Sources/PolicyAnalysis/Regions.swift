@@ -13,6 +13,8 @@ struct FoundRegion {
     var conditions: [String]
     /// One question of the region.
     var question: FoundQuestion
+    /// For each part of its case that the region meets, a question of both.
+    var parts: [(part: Int, question: FoundQuestion)] = []
     /// The theories could not decide the question, for this reason.
     var doubt: String?
 }
@@ -38,22 +40,44 @@ struct RegionSearch {
     private let reasoner: Reasoner
     private let features: [Feature]
     private let cases: [Case]
+    /// For each case, the formulas that its signal is made of.
+    private let parts: [[Signal]]
     /// Regions at most.
     private let limit: Int
 
-    init(_ space: RequestSpace, cases: [Case], limit: Int) {
+    init(_ space: RequestSpace, cases: [Case], parts: [[Signal]], limit: Int) {
         self.space = space
         self.cases = cases
+        self.parts = parts
         self.limit = limit
         features = space.features()
-        reasoner = Reasoner(space, roots: cases.flatMap { [$0.signal, $0.given] } + features.map(\.signal))
+        reasoner = Reasoner(
+            space, roots: cases.flatMap { [$0.signal, $0.given] } + parts.joined() + features.map(\.signal))
     }
 
     func run() -> FoundRegions {
         var found = FoundRegions()
         for index in cases.indices where found.incomplete == nil { cover(index, &found) }
         found.regions = withoutRedundant(found.regions)
+        for index in found.regions.indices { found.regions[index].parts = parts(of: found.regions[index]) }
         return found
+    }
+
+    /// The parts of its case that a region meets. The searches before have excluded what they found only under an
+    /// assumption of their own, so every question can still be asked.
+    private func parts(of region: FoundRegion) -> [(part: Int, question: FoundQuestion)] {
+        let parts = parts[region.label]
+        if parts.count == 1 { return [(0, region.question)] }
+        var met: [(part: Int, question: FoundQuestion)] = []
+        for (part, signal) in parts.enumerated() {
+            switch reasoner.question([cases[region.label].given, signal] + region.literals) {
+            case .found(let question), .undecided(let question, _): met.append((part, question))
+            case .none, .exhausted: break
+            }
+        }
+        if !met.isEmpty { return met }
+        let truths = reasoner.truths(parts, in: region.question)
+        return [(truths.firstIndex(of: true) ?? 0, region.question)]
     }
 
     private func cover(_ index: Int, _ found: inout FoundRegions) {
@@ -94,7 +118,8 @@ struct RegionSearch {
         let wanted = cases[index]
         let truths = reasoner.truths(features.map(\.signal), in: question)
         let literals = zip(features, truths).map { $1 ? $0.signal : !$0.signal }
-        let (kept, isCovered) = needed(literals, wanted)
+        var (kept, isCovered) = needed(literals, wanted)
+        if isCovered { kept = withWhatChanged(kept, literals, wanted) }
         let texts = kept.map { signal in
             features.first { $0.signal == signal || $0.signal == !signal }.map { $0.text($0.signal == signal) } ?? ""
         }
@@ -103,6 +128,26 @@ struct RegionSearch {
             doubt: doubt
                 ?? (isCovered
                     ? nil : space.budget.isUsedUp ? space.budget.reason : "something in it cannot be analysed"))
+    }
+
+    /// The literals, and with them what only one version tests and what follows for the region: a bound that was moved
+    /// reads best beside the new one, and a rule that was removed by what it said.
+    private func withWhatChanged(_ kept: [Signal], _ literals: [Signal], _ wanted: Case) -> [Signal] {
+        func follows(_ literal: Signal, from others: [Signal]) -> Bool {
+            if case .none = reasoner.question(others + [!literal]) { return true }
+            return false
+        }
+        var more: [Signal] = []
+        for (feature, literal) in zip(features, literals) where feature.onlySide != nil && !kept.contains(literal) {
+            if follows(literal, from: [wanted.given] + kept), !follows(literal, from: kept) { more.append(literal) }
+        }
+        // Of several that follow, those that say most.
+        for literal in more where more.count > 1 {
+            let others = more.filter { $0 != literal }
+            if follows(literal, from: kept + others) { more = others }
+        }
+        let all = Set(kept + more)
+        return literals.filter { all.contains($0) }
     }
 
     /// The literals without which the region would hold questions that are not wanted.

@@ -14,10 +14,12 @@ struct CompareCommand: ParsableCommand {
         discussion: """
             stile compare policies/ledger drafts/ledger
 
-            Each line is a region: an action, a resource type and a subject type, the old and the new answer, and what
-            holds for exactly those questions, among the ones that had the old answer, that get the new one. Under it
-            stands one such question as a test, decided under both versions by two implementations. Nothing is sampled:
-            "equal" is proven. What could not be proven is said as such.
+            Each head is a region: actions, a resource type and a subject type, the old and the new answers, and what holds
+            for exactly those questions, of the ones named ("of those denied before"), that change so. Changes from and to
+            errors (a required attribute missing, a value of a wrong type) are regions of their own; the others speak of
+            questions that both versions decide. Under a region stands one question of it as a test,
+            decided under both versions by two implementations. Nothing is sampled: "equal" is proven. What could not be
+            proven is said as such.
 
             The search takes a counted number of steps at most (--budget), 500 million unless told otherwise: some seconds.
             The steps are shared among the actions and types, and the same comparison always gets as far, on any machine.
@@ -38,8 +40,16 @@ struct CompareCommand: ParsableCommand {
     @Flag(help: "Tell also where the answer stays and other duties go with it.")
     var duties = false
 
-    @Flag(help: "Describe regions wholly, not among the questions that had the old answer.")
+    @Flag(help: "Describe every region whole, not among the questions that had the old answer.")
     var full = false
+
+    @Flag(
+        name: .customLong("by-answer"),
+        help: "Tell each pair of answers apart, permit from step-up and one demand from another.")
+    var byAnswer = false
+
+    @Flag(help: "Show a test for each pair of answers of a region.")
+    var witnesses = false
 
     @Option(name: .customLong("max-regions"), help: "Regions to tell of one action and one change of answer.")
     var maxRegions = 100
@@ -61,6 +71,7 @@ struct CompareCommand: ParsableCommand {
         options.comparesRules = rules
         options.comparesDuties = duties
         options.isSelfContained = full
+        options.isByAnswer = byAnswer
         options.maxRegions = maxRegions
         options.budget = budget
         let comparison: PolicyComparison
@@ -71,44 +82,86 @@ struct CompareCommand: ParsableCommand {
         } catch {
             throw Terminal.failure(error.description, Exit.data)
         }
-        if output.json { writeJSON(comparison, before, after) } else { write(comparison, after) }
+        if output.json { writeJSON(comparison, before, after) } else { write(comparison, before, after) }
         if !comparison.regions.isEmpty { throw Exit.findings }
         if !comparison.unproven.isEmpty { throw Exit.notProven }
     }
 
     // MARK: Words
 
-    private func write(_ comparison: PolicyComparison, _ after: CheckedPolicies) {
-        for group in RegionGroup.groups(comparison.regions) { Terminal.write(text(group, after)) }
+    private func write(_ comparison: PolicyComparison, _ before: CheckedPolicies, _ after: CheckedPolicies) {
+        for group in RegionGroup.groups(comparison.regions) { Terminal.write(text(group, before, after)) }
         for (cell, reason) in comparison.unproven {
             print(
                 Terminal.paint("not proven", "1;33")
                     + "  \(cell.action) on \(cell.resource) by \(cell.subject): \(reason)")
         }
-        let cells = "\(comparison.cells) of action, resource type and subject type"
+        let cells =
+            comparison.cells == 1
+            ? "the one combination of action, resource type and subject type"
+            : "\(comparison.cells) combinations of action, resource type and subject type"
         if comparison.isProvenEqual {
-            print("\(Terminal.paint("equal", "1;32")): no question gets another answer (\(cells), proven)")
+            print("\(Terminal.paint("equal", "1;32")): no question gets another answer, proven for \(cells)")
         } else {
             let changed = Set(comparison.regions.map(\.cell)).count
-            print("\(comparison.regions.count) regions in \(changed) of \(cells)")
+            let count = comparison.regions.count
+            print("\(count) region\(count == 1 ? "" : "s"), in \(changed) of \(cells)")
         }
     }
 
-    private func text(_ group: RegionGroup, _ after: CheckedPolicies) -> String {
+    private func text(_ group: RegionGroup, _ before: CheckedPolicies, _ after: CheckedPolicies) -> String {
         let region = group.region
         var text = "\(group.actions.joined(separator: ", ")) on \(region.cell.resource) by \(region.cell.subject): "
-        text += paint(region.old) + " → " + paint(region.new)
+        text += answers(region.answers.map(\.old)) + " → " + answers(region.answers.map(\.new))
         if let difference = region.difference { text += ", \(difference)" }
         text += "\n"
         if let doubt = region.doubt { text += "  \(Terminal.paint("not proven", "1;33")): \(doubt)\n" }
+        let among = Self.words(region.among)
         if region.conditions.isEmpty {
-            text += "  always\n"
+            text += "  \(among.map { "all \($0)" } ?? "always")\n"
         } else {
+            text += among.map { "  of \($0),\n" } ?? ""
             text += "  when " + region.conditions.joined(separator: "\n   and ") + "\n"
         }
-        let witness = TestText(after).write(region.witness.new, name: "a question of this region", expect: region.new)
-        text += witness.split(separator: "\n").map { "    " + Terminal.paint(String($0), "2") + "\n" }.joined()
+        for answer in witnesses ? region.answers : Array(region.answers.prefix(1)) {
+            let name = "\(answer.old.text) before"
+            let witness =
+                answer.witness.new.map { TestText(after).write($0, name: name, expect: answer.new) }
+                ?? answer.witness.old.map { TestText(before).write($0, name: "of the old version", expect: answer.old) }
+            for line in witness?.split(separator: "\n") ?? [] {
+                text += "    " + Terminal.paint(String(line), "2") + "\n"
+            }
+        }
         return text + "\n"
+    }
+
+    /// Who is chosen from, where it is not everybody.
+    private static func words(_ among: RegionBase) -> String? {
+        switch among {
+        case .decided, .all: nil
+        case .permitted: "those permitted before"
+        case .steppedUp: "those with a step-up before"
+        case .permittedOrSteppedUp: "those not denied before"
+        case .denied: "those denied before"
+        case .error: "those that were errors"
+        }
+    }
+
+    /// Answers, each once: `permit, or step up to mfa within 15m or to phishing_resistant within 15m`.
+    private func answers(_ outcomes: [PolicyAnalysis.Outcome]) -> String {
+        var seen = Set<PolicyAnalysis.Outcome>()
+        let once = outcomes.filter { seen.insert($0).inserted }
+        var texts: [String] = []
+        var stepUps = 0
+        for outcome in once {
+            if case .stepUp(let demand) = outcome {
+                stepUps += 1
+                texts.append(stepUps == 1 ? paint(outcome) : "to " + Terminal.paint(demand.text, "33"))
+            } else {
+                texts.append(paint(outcome))
+            }
+        }
+        return texts.joined(separator: " or ")
     }
 
     private func paint(_ outcome: Outcome) -> String {
@@ -125,15 +178,10 @@ struct CompareCommand: ParsableCommand {
         for region in comparison.regions {
             var members = Self.members(region.cell)
             members += [
-                JSONMember("old", region.old.json), JSONMember("new", region.new.json),
+                JSONMember("among", .string("\(region.among)")),
                 JSONMember("when", .array(region.conditions.map { .string($0) })),
+                JSONMember("answers", .array(region.answers.map { Self.json($0, before, after) })),
                 JSONMember("proven", .bool(region.doubt == nil)), JSONMember("confirmed", .bool(region.isConfirmed)),
-                JSONMember(
-                    "witness",
-                    .string(TestText(after).write(region.witness.new, name: "witness", expect: region.new))),
-                JSONMember(
-                    "witness_of_old",
-                    .string(TestText(before).write(region.witness.old, name: "witness", expect: region.old))),
             ]
             if let difference = region.difference { members.append(JSONMember("difference", .string(difference))) }
             if let doubt = region.doubt { members.append(JSONMember("doubt", .string(doubt))) }
@@ -147,6 +195,22 @@ struct CompareCommand: ParsableCommand {
                 "equal": .bool(comparison.isProvenEqual), "regions": .integer(comparison.regions.count),
                 "not_proven": .integer(comparison.unproven.count), "cells": .integer(comparison.cells),
             ]).compact)
+    }
+
+    private static func json(
+        _ answer: ChangedAnswer, _ before: CheckedPolicies, _ after: CheckedPolicies
+    ) -> JSONValue {
+        var members = [JSONMember("old", answer.old.json), JSONMember("new", answer.new.json)]
+        if let witness = answer.witness.new {
+            members.append(
+                JSONMember("witness", .string(TestText(after).write(witness, name: "witness", expect: answer.new))))
+        }
+        if let witness = answer.witness.old {
+            members.append(
+                JSONMember(
+                    "witness_of_old", .string(TestText(before).write(witness, name: "witness", expect: answer.old))))
+        }
+        return .object(members)
     }
 
     private static func members(_ cell: Cell) -> [JSONMember] {
@@ -165,7 +229,8 @@ private struct RegionGroup {
     static func groups(_ regions: [ChangedRegion]) -> [RegionGroup] {
         struct Key: Hashable {
             var subject, resource: String
-            var old, new: Outcome
+            var old, new: [PolicyAnalysis.Outcome]
+            var among: RegionBase
             var difference, doubt: String?
             var conditions: [String]
         }
@@ -173,8 +238,9 @@ private struct RegionGroup {
         var places: [Key: Int] = [:]
         for region in regions {
             let key = Key(
-                subject: region.cell.subject, resource: region.cell.resource, old: region.old, new: region.new,
-                difference: region.difference, doubt: region.doubt, conditions: region.conditions)
+                subject: region.cell.subject, resource: region.cell.resource, old: region.answers.map(\.old),
+                new: region.answers.map(\.new),
+                among: region.among, difference: region.difference, doubt: region.doubt, conditions: region.conditions)
             if let place = places[key] {
                 groups[place].actions.append(region.cell.action)
             } else {

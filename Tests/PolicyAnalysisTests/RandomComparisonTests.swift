@@ -38,7 +38,10 @@ struct RandomComparisonTests {
             var random = RandomPolicies(seed: one)
             let old = random.policies()
             let new = random.changed(old)
-            let comparison = try compare(old, new, Self.options)
+            var options = Self.options
+            options.isByAnswer = round % 2 == 1
+            options.isSelfContained = round % 3 == 1
+            let comparison = try compare(old, new, options)
             if comparison.isProvenEqual { equal += 1 } else { different += 1 }
             unproven += comparison.unproven.count
             for (cell, reason) in comparison.unproven {
@@ -73,7 +76,9 @@ struct RandomComparisonTests {
             let isNow = Outcome(after.kind, after.demand, level: after.level, new.catalog.assurance)
             if was == isNow { continue }
             let cell = Cell(situation, old.catalog)
-            let isTold = comparison.regions.contains { $0.cell == cell && $0.old == was && $0.new == isNow }
+            let isTold = comparison.regions.contains { region in
+                region.cell == cell && region.answers.contains { $0.old == was && $0.new == isNow }
+            }
             let isOpen = comparison.unproven.contains { $0.cell == cell }
             if !isTold && !isOpen { return "not told: \(was) to \(isNow) in \(cell)\n\(situation)" }
         }
