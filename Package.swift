@@ -70,6 +70,11 @@ let package = Package(
         .target(
             name: "PolicyAnalysis", dependencies: ["PolicyLanguage", "DecisionEngine"], swiftSettings: strict),
 
+        // The compiled tree as a picture.
+        .target(
+            name: "PolicyDrawing", dependencies: ["PolicyLanguage", "DecisionEngine", "PolicyAnalysis"],
+            swiftSettings: strict),
+
         // The decision socket.
         .target(name: "DecisionProtocol", dependencies: ["CBOR", "StrictJSON"], swiftSettings: strict),
         .target(
@@ -176,7 +181,7 @@ let package = Package(
             name: "stile",
             dependencies: [
                 "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "LanguageTools", "DecisionEngine",
-                "PolicyAnalysis", "PolicyTesting", "AttributeStore",
+                "PolicyAnalysis", "PolicyTesting", "PolicyDrawing", "AttributeStore",
                 "DecisionProtocol", "DecisionPath", "DecisionLog", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -227,6 +232,10 @@ let package = Package(
             name: "PolicyTestingTests",
             dependencies: ["PolicyTesting", "DecisionEngine", "PolicyLanguage", "StrictJSON"],
             exclude: ["Reports"], swiftSettings: strict),
+        .testTarget(
+            name: "PolicyDrawingTests",
+            dependencies: ["PolicyDrawing", "DecisionEngine", "PolicyLanguage", "TestSupport"],
+            exclude: ["Pictures"], swiftSettings: strict),
         .testTarget(
             name: "AttributeStoreTests",
             dependencies: ["AttributeStore", "DecisionEngine", "Memory", "PolicyLanguage", "StrictJSON"],
