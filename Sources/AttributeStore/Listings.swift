@@ -16,6 +16,9 @@ package struct StoredSession: Sendable {
         }
         return EntityName(type: type, id: id)
     }
+
+    /// When it ends by itself, ms since the epoch; nil for never.
+    package var endsAt: Int64? { document["expires"]?.integer }
 }
 
 /// A resource of the application's registry.

@@ -253,18 +253,35 @@ package struct TenantReader: ~Copyable {
     }
 
     /// Ids of the entities of a type that the store has views of, in order.
-    package func entityIDs(layout: UInt32, type: String, limit: Int) throws(StoreError) -> [String] {
+    /// - Parameter after: those behind this id alone.
+    package func entityIDs(
+        layout: UInt32, type: String, after: String? = nil, limit: Int
+    ) throws(StoreError) -> [String] {
         let prefix = Key.number(layout) + Array(type.utf8) + [0]
+        // An id and a zero byte is the first key behind it. LMDB takes keys up to 511 bytes.
+        let from = after.map { Array((prefix + Array($0.utf8)).prefix(510)) + [0] } ?? prefix
         var ids: [String] = []
+        try scan(databases.views, prefix: prefix, from: from) { key, _ in
+            ids.append(String(decoding: key[prefix.count...], as: UTF8.self))
+            return ids.count < limit
+        }
+        return ids
+    }
+
+    /// Entities of a type that the store has views of.
+    package func entityCount(layout: UInt32, type: String) throws(StoreError) -> Int {
+        var count = 0
+        let prefix = Key.number(layout) + Array(type.utf8) + [0]
         do throws(LMDBError) {
-            try transaction.scan(databases.views, prefix: prefix) { key, _ in
-                ids.append(String(decoding: key[prefix.count...], as: UTF8.self))
-                return ids.count < limit
+            try unsafe transaction.walk(databases.views, from: prefix) { key, _ in
+                guard unsafe key.starts(with: prefix) else { return false }
+                count += 1
+                return true
             }
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
-        return ids
+        return count
     }
 
     /// Every pair of every database that the log folds into, for `verify`.

@@ -166,7 +166,7 @@ enum AnswerWriter {
         for duty in duties { duty.cbor.write(to: &output) }
     }
 
-    private static func stepUp(_ verdict: Verdict, _ catalog: Catalog) -> StepUp {
+    static func stepUp(_ verdict: Verdict, _ catalog: Catalog) -> StepUp {
         let level = verdict.level
         var acrValues: [String] = []
         if level >= 0 {
@@ -201,7 +201,7 @@ enum AnswerWriter {
         }
     }
 
-    private static func cause(_ verdict: Verdict, _ compiled: CompiledTenant) -> CauseReference {
+    static func cause(_ verdict: Verdict, _ compiled: CompiledTenant) -> CauseReference {
         let code = code(verdict).description
         switch verdict.cause {
         case .rules: return CauseReference(code: code, attribute: nil, message: "rules decided")

@@ -162,7 +162,8 @@ extension Answer {
 }
 
 extension RuleReference {
-    var json: JSONValue {
+    /// The rule as it stands in AuthZEN's context.
+    package var json: JSONValue {
         var members = [
             JSONMember("name", .string(name)), JSONMember("file", .string(file)), JSONMember("line", .integer(line)),
         ]
@@ -172,7 +173,8 @@ extension RuleReference {
 }
 
 extension CauseReference {
-    var json: JSONValue {
+    /// The cause as it stands in AuthZEN's context.
+    package var json: JSONValue {
         var members = [JSONMember("code", .string(code))]
         if let attribute { members.append(JSONMember("attribute", .string(attribute))) }
         members.append(JSONMember("message", .string(message)))
@@ -182,7 +184,7 @@ extension CauseReference {
 
 extension StepUp {
     /// The members of AuthZEN's step-up context, with the age beside them.
-    var members: [JSONMember] {
+    package var members: [JSONMember] {
         var members: [JSONMember] = []
         let acr = acrValues.isEmpty ? [level].compactMap { $0 } : acrValues
         if !acr.isEmpty { members.append(JSONMember("acr_values", .string(acr.joined(separator: " ")))) }

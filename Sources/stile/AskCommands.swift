@@ -204,7 +204,7 @@ enum AnswerText {
         return text + "\n"
     }
 
-    private static func demand(_ stepUp: StepUp) -> String {
+    static func demand(_ stepUp: StepUp) -> String {
         var parts: [String] = []
         if let level = stepUp.level { parts.append("to \(level)") }
         if let within = stepUp.within { parts.append("within \(within / 1000) s") }

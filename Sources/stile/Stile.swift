@@ -24,7 +24,8 @@ struct Stile: ParsableCommand {
         version: version,
         subcommands: [
             CheckCommand.self, FormatCommand.self, TestCommand.self, AskCommand.self, WhyCommand.self,
-            ExplainCommand.self, CompareCommand.self,
+            ExplainCommand.self, CompareCommand.self, WhoCommand.self, WhatCommand.self, PlanCommand.self,
+            DrawCommand.self,
             DevCommand.self, TenantCommand.self, LoadCommand.self, PolicyCommand.self, VerifyCommand.self,
             LogCommand.self, StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
         ])
