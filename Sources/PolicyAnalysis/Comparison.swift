@@ -181,10 +181,15 @@ private struct Comparer {
                 if before == after {
                     if before == .error { continue }
                     for (difference, signal) in differences(space, one, two) {
-                        changes.append(
-                            Change(
-                                pairs: [(before, after, space.circuit.all([both, signal]))], difference: difference,
-                                among: options.isSelfContained ? .decided : Direction.base(before)))
+                        let pair = (before, after, space.circuit.all([both, signal]))
+                        if pair.2 == .no { continue }
+                        let among: RegionBase = options.isSelfContained ? .decided : Direction.base(before)
+                        let place = changes.firstIndex { $0.difference == difference && $0.among == among }
+                        if let place, before.isStepUp, !options.isByAnswer {
+                            changes[place].pairs.append(pair)
+                        } else {
+                            changes.append(Change(pairs: [pair], difference: difference, among: among))
+                        }
                     }
                     continue
                 }

@@ -191,7 +191,8 @@ private struct Sketcher {
         let level = boxes[box].depth
         if level > options.depth ?? .max || boxes.count + waiting + shown > options.maxBoxes {
             hiddenRules += pending.rules
-            boxes[box].lines.append("folded: \(counted(pending.rules, "rule"))")
+            let rules = counted(pending.rules, "rule")
+            boxes[box].lines.append(boxes[box].lines == [rules] ? "folded" : "folded: \(rules)")
             if boxes[box].style == .choice || boxes[box].style == .cell { boxes[box].style = .folded }
             return
         }
@@ -360,23 +361,28 @@ private struct Sketcher {
 
     private func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
 
-    /// A condition over a few lines that fit a box.
+    /// A condition over a few lines that fit a box, broken before `and` and `or` where that does.
     private static func wrapped(_ text: String) -> [String] {
-        var lines: [String] = []
-        var line = ""
-        let words = text.split(separator: " ", omittingEmptySubsequences: false)
-        for (index, word) in words.enumerated() {
-            let longer = line.isEmpty ? String(word) : "\(line) \(word)"
-            if TextMeasure.columns(longer) <= maxColumns || line.isEmpty {
-                line = longer
-            } else if lines.count == maxConditionLines - 1 {
-                return lines + [short("\(line) \(words[index...].joined(separator: " "))")]
+        var pieces: [String] = []
+        for word in text.split(separator: " ", omittingEmptySubsequences: false) {
+            if pieces.isEmpty || word == "and" || word == "or" {
+                pieces.append(String(word))
             } else {
-                lines.append(short(line))
-                line = "  \(word)"
+                pieces[pieces.count - 1] += " \(word)"
             }
         }
-        return lines + [short(line)]
+        var lines: [String] = []
+        for (index, piece) in pieces.enumerated() {
+            if let last = lines.last, TextMeasure.columns("\(last) \(piece)") <= maxColumns {
+                lines[lines.count - 1] = "\(last) \(piece)"
+            } else if lines.count < maxConditionLines {
+                lines.append(piece)
+            } else {
+                lines[lines.count - 1] += " \(pieces[index...].joined(separator: " "))"
+                break
+            }
+        }
+        return lines.map(short)
     }
 
     /// A line that fits a box.

@@ -166,7 +166,11 @@ private struct SubjectSearch {
         for session in sessions where best.answer.outcome != .permit {
             try withSurvey { () throws(SurveyError) in try survey.look(session: session) }
             let answer = try decide()
-            if Self.rank(answer) < Self.rank(best.answer) { best = (answer, session) }
+            // Of two denials, the one of somebody who is signed in says more.
+            let isBetter = Self.rank(answer) < Self.rank(best.answer)
+            if isBetter || best.session == nil && Self.rank(answer) == Self.rank(best.answer) {
+                best = (answer, session)
+            }
         }
         return best
     }

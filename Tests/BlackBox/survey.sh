@@ -17,7 +17,7 @@ says() {
 # Who may do this.
 says "PERMIT   user ada                  by Payroll/approve, payroll.stile:9  with session s-ada" \
   stile who "$ledger" approve "$run" --all
-grep -qE '^DENY +user bob +by Payroll/managed-device, payroll.stile:14$' "$work/out" || fail "bob is not denied for want of a device"
+grep -qE '^DENY +user bob +no permit matches +with session s-bob$' "$work/out" || fail "bob is not denied as he is signed in"
 grep -qE '^DENY +user cho +by Payroll/no-contractors, payroll.stile:18$' "$work/out" || fail "cho is not denied as a contractor"
 says "STEP UP  user ada                  to mfa within 900 s  by Payroll/approve" \
   stile who "$ledger" approve "$run" --session none --device '{"compliant":true}'
