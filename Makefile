@@ -184,6 +184,7 @@ lint: ## Check the layout of the source
 test: prepare-tests peers ## Run all tests
 	$(SWIFT) build --build-tests
 	bash Tests/BlackBox/cli.sh .build/debug
+	python3 Tests/BlackBox/lsp.py .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
 	KILLS=2 bash Tests/BlackBox/log.sh .build/debug
 	bash Tests/BlackBox/clients.sh .build/debug

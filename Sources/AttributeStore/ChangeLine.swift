@@ -265,6 +265,8 @@ package enum StoreLimits {
     package static let maxParents = 256
     /// Direct groups of one subject.
     package static let maxGroupsOfSubject = 100_000
+    /// Examples told of each kind of stored value that a new catalog does not fit.
+    package static let maxMisfitExamples = 5
     /// Address space of one tenant unless told otherwise: 8 GiB, which costs nothing until it is used.
     package static let defaultMapSize = 8 << 30
 

@@ -627,6 +627,16 @@ enum LayoutSignature {
             + catalog.assurance.implied.map { ",\($0)" }.joined()
     }
 
+    /// Equal for catalogs that the same stored values fit.
+    static func fitting(_ catalog: Catalog) -> [[String]] {
+        let required = catalog.entities.map { type in
+            type.attributes.filter { $0.isRequired && !$0.isFromRequest }.map(\.name) + [
+                type.isSubject ? "subject" : ""
+            ]
+        }
+        return [[text(catalog)]] + folding(catalog) + required
+    }
+
     /// Equal for catalogs that fill records in the same way.
     static func folding(_ catalog: Catalog) -> [[String]] {
         catalog.entities.map { $0.attributes.map { "\($0.sources) \($0.lifetime ?? -1)" } }

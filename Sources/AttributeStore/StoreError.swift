@@ -40,6 +40,8 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
     package var changeIndex: Int?
     /// Findings, for rejected policies.
     package var diagnostics: [Diagnostic] = []
+    /// What of the stored values does not fit, for policies whose catalog they do not fit.
+    package var fit: CatalogFit?
 
     package init(_ code: Code, _ message: String) {
         self.code = code

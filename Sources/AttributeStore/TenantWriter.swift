@@ -135,6 +135,7 @@ package struct TenantWriter: ~Copyable {
             {
                 throw StoreError(.budgetExceeded, "\(problem); nothing was stored")
             }
+            if activates { try requireFit(policies.catalog, time: time) }
         }
         let id = UniqueID()
         var version: UInt64 = 0
@@ -148,6 +149,22 @@ package struct TenantWriter: ~Copyable {
             return .success(activates ? [put, activate] : [put])
         }
         return (version, id)
+    }
+
+    /// Refuses a catalog that stored values do not fit, with all of them told at once. The fold would refuse at the first;
+    /// what another process stores meanwhile it still does.
+    private func requireFit(_ catalog: Catalog, time: Int64) throws(StoreError) {
+        var reader = try TenantReader(self.store, tenant: tenant)
+        try reader.renew()
+        let before = try reader.activeCatalog()
+        if let before, LayoutSignature.fitting(before) == LayoutSignature.fitting(catalog) { return }
+        let fit = try reader.fit(catalog, before: before, examples: StoreLimits.maxMisfitExamples, now: time)
+        if fit.fits { return }
+        var error = StoreError(
+            .policiesRejected,
+            "what is stored does not fit the new catalog; nothing was stored\n\(fit.description)")
+        error.fit = fit
+        throw error
     }
 
     /// Makes a stored version the one that decides.

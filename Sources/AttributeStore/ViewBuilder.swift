@@ -91,6 +91,25 @@ struct ViewBuilder {
         return catalog.assurance.implied[level]
     }
 
+    /// Everything in a document that a record of this type cannot hold; signals left aside.
+    func problems(type: Int, document: JSONValue) -> [ValueProblem] {
+        var problems: [ValueProblem] = []
+        func note(_ body: () throws(ValueProblem) -> Void) {
+            do throws(ValueProblem) {
+                try body()
+            } catch {
+                problems.append(error)
+            }
+        }
+        if type == Catalog.session { note { () throws(ValueProblem) in _ = try levels(document) } }
+        let values = type == Catalog.session ? document["properties"] ?? .object([]) : document
+        for attribute in catalog.entities[type].attributes where attribute.isStored {
+            guard let value = find(attribute, in: values), value != .null else { continue }
+            note { () throws(ValueProblem) in _ = try constant(value, attribute.type, attribute.name) }
+        }
+        return problems
+    }
+
     // MARK: Attributes
 
     private func fill(
@@ -125,7 +144,7 @@ struct ViewBuilder {
     }
 
     /// The value for an attribute: by its SCIM path, else by its claim or its own name.
-    private func find(_ attribute: Attribute, in document: JSONValue) -> JSONValue? {
+    func find(_ attribute: Attribute, in document: JSONValue) -> JSONValue? {
         for source in attribute.sources {
             switch source {
             case .scim(let path):

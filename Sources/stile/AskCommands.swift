@@ -301,13 +301,18 @@ enum Sandbox {
         }
     }
 
+    /// - Parameter onRefusal: what is told besides when the store refuses.
     @discardableResult
-    static func push(_ files: [SourceFile], _ writer: inout TenantWriter, message: String) throws(ExitCode) -> UInt64 {
+    static func push(
+        _ files: [SourceFile], _ writer: inout TenantWriter, message: String,
+        onRefusal: (StoreError) -> Void = { _ in }
+    ) throws(ExitCode) -> UInt64 {
         do throws(StoreError) {
             return try writer.push(
                 files.map { PolicyFile(name: $0.name, text: $0.text) }, author: Operator.name, message: message,
                 time: Terminal.nowMilliseconds)
         } catch {
+            onRefusal(error)
             throw report(error, files: files)
         }
     }

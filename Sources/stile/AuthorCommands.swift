@@ -192,7 +192,7 @@ enum ReportFormat: String, ExpressibleByArgument, CaseIterable {
 
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "explain", abstract: "Say at length what a diagnostic's code means.")
+        commandName: "explain", abstract: "Say at length what the code of a finding or of a catalog's change means.")
 
     @Argument(help: "A code such as E0303; without one, all codes are listed.")
     var code: String?
@@ -208,6 +208,12 @@ struct ExplainCommand: ParsableCommand {
         if all { return print(DiagnosticCode.allCases.map(Self.text).joined(separator: "\n\n")) }
         guard let code else {
             for code in DiagnosticCode.allCases { print("\(code.rawValue)  \(code.title)") }
+            for code in CatalogChange.Code.allCases { print("\(code.rawValue)  \(code.title)") }
+            return
+        }
+        if let change = CatalogChange.Code(rawValue: code.uppercased()) {
+            let kind = change.isBreaking ? "A breaking" : "A compatible"
+            print("\(change.rawValue): \(change.title)\n\n\(kind) change of a catalog: \(change.advice).")
             return
         }
         guard let known = DiagnosticCode(rawValue: code.uppercased()) else {

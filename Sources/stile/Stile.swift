@@ -25,7 +25,7 @@ struct Stile: ParsableCommand {
         subcommands: [
             CheckCommand.self, FormatCommand.self, TestCommand.self, AskCommand.self, WhyCommand.self,
             ExplainCommand.self, CompareCommand.self, WhoCommand.self, WhatCommand.self, PlanCommand.self,
-            DrawCommand.self,
+            DrawCommand.self, CatalogCommand.self, LanguageServerCommand.self,
             DevCommand.self, TenantCommand.self, LoadCommand.self, PolicyCommand.self, VerifyCommand.self,
             LogCommand.self, StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
         ])

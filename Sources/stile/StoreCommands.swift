@@ -4,6 +4,7 @@ import ArgumentParser
 import AttributeStore
 import DecisionProtocol
 import Glibc
+import LanguageTools
 import PolicyAnalysis
 import PolicyLanguage
 import PolicyTesting
@@ -293,9 +294,11 @@ struct PolicyCommand: ParsableCommand {
             abstract: "Store a folder as a new version and let it decide.",
             discussion: """
                 The tests in the files run first; a version is refused whose tests fail, or reach less than the tenant's
-                bar (`stile tenant limit ID min-coverage=90`). With --socket, waits until the daemon decides with it.
+                bar (`stile tenant limit ID min-coverage=90`), and one whose catalog the stored values do not fit:
+                `stile catalog diff` says so beforehand. With --socket, waits until the daemon decides with it.
 
-                Exit codes: 0 stored and active; 1 a test failed; 5 the tests reach too little; 65 errors in the files.
+                Exit codes: 0 stored and active; 1 a test failed; 5 the tests reach too little; 65 errors in the files,
+                or stored values that do not fit.
                 """)
 
         @OptionGroup var options: TenantOptions
@@ -316,7 +319,9 @@ struct PolicyCommand: ParsableCommand {
                 try TenantWriter(store, tenant: options.tenant)
             }
             try requireTests(files, store)
-            let version = try Sandbox.push(files, &writer, message: message)
+            let version = try Sandbox.push(files, &writer, message: message) { error in
+                if error.fit != nil { tellBreakingChanges(files) }
+            }
             let warnings = ExactWarnings.all(of: checkPolicies(files))
             Terminal.write(DiagnosticRenderer(files: files, usesColor: Terminal.usesColor).render(warnings), to: 2)
             try awaitActivation(version, socket: socket, tenant: options.tenant)
@@ -332,6 +337,19 @@ struct PolicyCommand: ParsableCommand {
             Terminal.write(report.findings(usesColor: false), to: 2)
             throw Terminal.failure(
                 "\(refusal.message); nothing was stored", review.failedTests.isEmpty ? Exit.coverage : Exit.findings)
+        }
+
+        /// What of the catalog that decides the new one breaks.
+        private func tellBreakingChanges(_ files: [SourceFile]) {
+            guard let catalog = checkCatalog(files).catalog,
+                let (versions, active) = try? PolicyCommand.read(options),
+                let stored = versions.first(where: { $0.version == active })
+            else { return }
+            let old = stored.files.map { SourceFile(name: $0.name, text: $0.text) }
+            guard let known = checkCatalog(old).catalog else { return }
+            let (before, after) = (CatalogText(old, known), CatalogText(files, catalog))
+            let changes = CatalogChange.changes(from: known, before.index, to: catalog, after.index)
+            Terminal.write(CatalogReport(before: before, after: after, changes: changes).breakingText, to: 2)
         }
     }
 

@@ -103,6 +103,33 @@ refuses 65 "already below it" stile load --store "$store" --tenant acme "$work/l
 stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree after refusals"
 ok
 
+# A new catalog: what it breaks is told before it is accepted, and refused where stored values do not fit.
+mkdir "$work/next"
+cp "$here"/policies/ledger/*.stile "$work/next"
+stile catalog diff "$here/policies/ledger" "$work/next" | grep -q "no word of the catalog changes" || fail "catalog diff"
+sed -i 's/version 1.0.0/version 1.1.0/; s/context { ip: ipaddr? }/context { ip: ipaddr? channel: string? }/' "$work/next/catalog.stile"
+stile catalog diff "$here/policies/ledger" "$work/next" | grep -q "1 changes, 0 of them breaking" || fail "a compatible change"
+stile load --store "$store" --tenant acme "$here"/policies/ledger/data/*.jsonl >/dev/null
+stile catalog diff --store "$store" --tenant acme "$here/policies/ledger" "$work/next/catalog.stile" | grep -q "all fit" || fail "stored values"
+ok
+sed -i 's/enum(employee, contractor, vendor)/enum(permanent, contractor, vendor)/' "$work/next/catalog.stile"
+refuses 1 'breaking   C0208  `user.employment` is never `employee` any more' \
+  stile catalog diff "$here/policies/ledger" "$work/next"
+refuses 1 'E0313' stile catalog diff --policies "$here/policies/ledger" "$here/policies/ledger" "$work/next"
+refuses 1 'user "ada": attribute "employment" needs enum(permanent, contractor, vendor), found "employee"' \
+  stile catalog diff --store "$store" --tenant acme "$here/policies/ledger" "$work/next"
+refuses 1 '"kind":"value_does_not_fit","type":"user","attribute":"employment","count":' \
+  stile catalog diff --json --examples 1 --store "$store" --tenant acme "$here/policies/ledger" "$work/next"
+refuses 64 "come together" stile catalog diff --tenant acme "$here/policies/ledger" "$work/next"
+refuses 65 "no catalog that can be read" stile catalog diff "$here/policies/ledger/payroll.stile" "$work/next"
+sed -i 's/user.employment != employee/user.employment != permanent/; s/employment employee/employment permanent/' "$work/next/payroll.stile"
+versions=$(stile policy list --store "$store" --tenant acme | wc -l)
+refuses 65 'user "ada": attribute "employment" needs' stile policy push "$work/next" --store "$store" --tenant acme
+refuses 65 'breaking   C0208' stile policy push "$work/next" --store "$store" --tenant acme
+[ "$(stile policy list --store "$store" --tenant acme | wc -l)" = "$versions" ] || fail "a push that does not fit left a version"
+stile explain C0208 | grep -q "breaking change" || fail "explain C0208"
+ok
+
 # A full map: nothing of the batch is kept, what was there stays readable.
 stile tenant create tiny --store "$store" >/dev/null
 stile policy push "$here/policies/ledger" --store "$store" --tenant tiny >/dev/null

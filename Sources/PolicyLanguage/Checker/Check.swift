@@ -51,7 +51,7 @@ package func checkCatalog(_ files: [SourceFile]) -> CatalogResult {
     return CatalogResult(catalog: sink.hasErrors ? nil : catalog, diagnostics: sink.sorted)
 }
 
-private func parseAll(_ files: [SourceFile], _ sink: inout DiagnosticSink) -> [FileSyntax]? {
+func parseAll(_ files: [SourceFile], _ sink: inout DiagnosticSink) -> [FileSyntax]? {
     guard files.count <= LanguageLimits.maxFiles else {
         sink.report(.tooLarge, "\(files.count) files, above \(LanguageLimits.maxFiles)", at: .none, help: "join some")
         return nil

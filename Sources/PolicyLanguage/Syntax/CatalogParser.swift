@@ -21,7 +21,7 @@ extension Parser {
         var catalog = CatalogSyntax(name: name, version: version, range: start)
         let opening = current.range
         try open("before the catalog's declarations", for: Self.catalogWords)
-        block(from: { $0.isLine(of: Self.catalogWords) }) { (parser) throws(Skip) in
+        block(from: { $0.isLine(of: Self.catalogWords) }, words: Self.catalogWords) { (parser) throws(Skip) in
             parser.mark(.item)
             let hasLostNames = catalog.hasLostNames
             catalog.hasLostNames = true
@@ -60,10 +60,10 @@ extension Parser {
         advance()
         repeat {
             var chain = [try name("an assurance level")]
-            while take(symbol: "<") { chain.append(try name("an assurance level after `<`")) }
+            while take(symbol: "<") { chain.append(try name("an assurance level after `<`", .level)) }
             catalog.assurance.append(chain)
         } while take(symbol: ",")
-        if take(word: "unreachable") { catalog.unreachable += try names("an assurance level") }
+        if take(word: "unreachable") { catalog.unreachable += try names("an assurance level", .level) }
     }
 
     private mutating func issuer(_ catalog: inout CatalogSyntax) throws(Skip) {
@@ -75,7 +75,7 @@ extension Parser {
         while take(word: "acr", mark: .entry) {
             let acr = try text("an acr value in quotes")
             try need(symbol: "=", in: "between an acr value and the level it proves")
-            table.append((acr, try name("an assurance level")))
+            table.append((acr, try name("an assurance level", .level)))
         }
         if !isLine(of: Self.catalogWords), !current.isSymbol("}"), current.kind != .end {
             throw skip("`}` or another `acr` line")
@@ -93,7 +93,7 @@ extension Parser {
         let index = catalog.entities.count
         catalog.entities.append(EntitySyntax(name: name, isSubject: isSubject, range: start.union(lastRange)))
         if take(word: "in") {
-            catalog.entities[index].containers = try names("the name of an entity type it can lie in")
+            catalog.entities[index].containers = try names("the name of an entity type it can lie in", .entity)
         }
         if take(word: "doc") { catalog.entities[index].documentation = try text("a description in quotes").text }
         if hasAttributes { catalog.entities[index].attributes = try attributes() }
@@ -103,7 +103,7 @@ extension Parser {
 
     private mutating func signal(_ catalog: inout CatalogSyntax) throws(Skip) {
         advance()
-        let owner = try name("an entity type, as in `user.risk`")
+        let owner = try name("an entity type, as in `user.risk`", .entity)
         try need(symbol: ".", in: "between the entity type and the signal's name")
         let name = try name("an attribute's name")
         let index = catalog.signals.count
@@ -132,7 +132,7 @@ extension Parser {
         let index = catalog.actions.count
         catalog.actions.append(ActionSyntax(names: names))
         try need(word: "on", in: "between actions and entity types")
-        catalog.actions[index].types = try self.names("the name of an entity type")
+        catalog.actions[index].types = try self.names("the name of an entity type", .entity)
         if take(word: "doc") { catalog.actions[index].documentation = try text("a description in quotes").text }
         if hasAttributes { catalog.actions[index].attributes = try attributes() }
         catalog.actions[index].isBroken = false
@@ -171,6 +171,13 @@ extension Parser {
             name: name, type: type, isOptional: take(symbol: "?"), sources: [], range: name.range)
         if take(symbol: "=") { attribute.defaultValue = try value() }
         while current.kind == .name, !following.isSymbol(":"), try clause(&attribute) {}
+        if wanted != nil {
+            let isThere = [
+                "from": !attribute.sources.isEmpty, "expires": attribute.lifetime != nil,
+                "doc": attribute.documentation != nil, "use": attribute.use != nil,
+            ]
+            want(words: isThere.keys.filter { isThere[$0] == false })
+        }
         attribute.range = name.range.union(lastRange)
         return attribute
     }
@@ -206,6 +213,7 @@ extension Parser {
         } else if take(word: "doc") {
             attribute.documentation = try text("a description in quotes").text
         } else if take(word: "use") {
+            want(words: ["authorization"])
             attribute.use = try name("the purpose of the data").text
         } else {
             return false
@@ -214,6 +222,7 @@ extension Parser {
     }
 
     private mutating func source() throws(Skip) -> (source: AttributeSource, range: SourceRange) {
+        want(words: AttributeSource.Kind.allCases.map(\.rawValue))
         let word = try name("a source")
         func argument(_ parser: inout Parser, _ what: String) throws(Skip) -> String { try parser.text(what).text }
         let source: AttributeSource
@@ -237,6 +246,7 @@ extension Parser {
 
     private mutating func type() throws(Skip) -> TypeSyntax {
         let start = current.range
+        want(.type, words: ["set", "enum"])
         if case .integer = current.kind { return try integerRange() }
         if current.isSymbol("-") { return try integerRange() }
         if take(word: "set") {

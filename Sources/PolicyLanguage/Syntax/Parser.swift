@@ -19,6 +19,8 @@ struct Parser {
     private(set) var skipped = 0
     /// What tokens are for the layout, by their first byte; nil when nobody asks.
     private var marks: [Int32: LayoutMark]?
+    /// What was looked for where the tokens end; nil when nobody asks.
+    private(set) var wanted: Wanted?
 
     /// A production that failed has reported why; its callers only skip.
     struct Skip: Error {}
@@ -39,6 +41,15 @@ struct Parser {
         _ = parser.file()
         sink = parser.sink
         return parser.marks ?? [:]
+    }
+
+    /// What can follow these tokens, and which of them begins the item that they end in.
+    static func wanted(after tokens: [Token]) -> (wanted: Wanted, itemStart: Int) {
+        var parser = Parser(tokens: tokens, sink: DiagnosticSink())
+        parser.wanted = Wanted()
+        _ = parser.file()
+        let wanted = parser.wanted ?? Wanted()
+        return (wanted, wanted.itemStart)
     }
 
     private init(tokens: [Token], sink: DiagnosticSink) {
@@ -63,7 +74,18 @@ struct Parser {
     mutating func mark(_ mark: LayoutMark) {
         let place = current.range.start
         marks?[place] = mark
+        if wanted != nil, mark == .item || mark == .block { wanted?.itemStart = position }
     }
+
+    /// Notes what could stand here, when the tokens end here and somebody wants to know.
+    mutating func want(_ names: NameKind?, words: some Sequence<String> = EmptyCollection<String>()) {
+        guard let known = wanted, !known.isOver, current.kind == .end else { return }
+        wanted?.words.formUnion(words)
+        if let names { wanted?.names.insert(names) }
+    }
+
+    /// Notes words that could stand here.
+    mutating func want(words: some Sequence<String>) { want(nil, words: words) }
 
     mutating func take(symbol: String) -> Bool {
         guard current.isSymbol(symbol) else { return false }
@@ -80,6 +102,7 @@ struct Parser {
     }
 
     mutating func take(word: String, mark: LayoutMark = .none) -> Bool {
+        if wanted != nil { want(words: CollectionOfOne(word)) }
         guard current.isName(word) else { return false }
         if mark != .none { self.mark(mark) }
         advance()
@@ -141,6 +164,7 @@ struct Parser {
     @discardableResult
     mutating func close(_ opening: SourceRange, _ what: String) -> Bool {
         if take(symbol: "}") { return true }
+        if current.kind == .end { wanted?.isOver = true }
         let place = current.kind == .end ? "before the file ends" : "before line \(current.range.line)"
         sink.report(
             .unclosedBlock, "\(what) is not closed", at: opening, help: "its `}` is missing, \(place) at the latest")
@@ -164,7 +188,8 @@ struct Parser {
         if !take(word: word) { throw skip("`\(word)` \(what)", help: help) }
     }
 
-    mutating func name(_ what: String) throws(Skip) -> Name {
+    mutating func name(_ what: String, _ kind: NameKind? = nil) throws(Skip) -> Name {
+        if wanted != nil { want(kind) }
         guard current.kind == .name else { throw skip(what) }
         defer { advance() }
         return Name(text: current.text, range: current.range)
@@ -212,9 +237,9 @@ struct Parser {
         return value
     }
 
-    mutating func names(_ what: String) throws(Skip) -> [Name] {
-        var list = [try name(what)]
-        while take(symbol: ",") { list.append(try name(what)) }
+    mutating func names(_ what: String, _ kind: NameKind? = nil) throws(Skip) -> [Name] {
+        var list = [try name(what, kind)]
+        while take(symbol: ",") { list.append(try name(what, kind)) }
         return list
     }
 
@@ -222,6 +247,7 @@ struct Parser {
     /// place at the block's own depth where another can start, or to the brace that ends the block.
     mutating func block(
         from isStart: (Parser) -> Bool, until isForeign: (Parser) -> Bool = { _ in false },
+        words: Set<String> = [], names: NameKind? = nil,
         _ production: (inout Parser) throws(Skip) -> Void
     ) {
         let level = depth
@@ -231,12 +257,17 @@ struct Parser {
                 try production(&self)
             } catch {
                 skipped += 1
+                if current.kind == .end { wanted?.isOver = true }
                 if position == start { advance() }
                 while current.kind != .end, !isAtNextBlock, !isForeign(self) {
                     if depth <= level, current.isSymbol("}") || isStart(self) { break }
                     advance()
                 }
             }
+        }
+        // Items begin on lines of their own.
+        if wanted != nil, current.breaksBefore > 0 || tokens[max(0, position - 1)].isSymbol("{") || names != nil {
+            want(names, words: words)
         }
     }
 
@@ -282,10 +313,12 @@ struct Parser {
                     throw misplaced(&syntax)
                 }
             } catch {
+                if current.kind == .end { wanted?.isOver = true }
                 if position == start { advance() }
                 while current.kind != .end, !isAtNextBlock { advance() }
             }
         }
+        want(words: ["catalog", "policy", "test"])
         syntax.hasLostNames = hasLostNames
         return syntax
     }
@@ -357,6 +390,7 @@ struct Parser {
 
     private mutating func simpleValue() throws(Skip) -> ValueSyntax {
         let token = current
+        if wanted != nil { want(.value, words: ["true", "false", "count"]) }
         switch token.kind {
         case .text: return literal(.text(token.text))
         case .integer(let value): return literal(.integer(value))
@@ -433,7 +467,7 @@ struct Parser {
 
     mutating func path() throws(Skip) -> [Name] {
         var path = [try name("a name")]
-        while take(symbol: ".") { path.append(try name("an attribute's name after `.`")) }
+        while take(symbol: ".") { path.append(try name("an attribute's name after `.`", .attribute)) }
         return path
     }
 }

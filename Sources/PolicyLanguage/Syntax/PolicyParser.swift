@@ -14,15 +14,18 @@ extension Parser {
     ]
 
     mutating func policy() throws(Skip) -> PolicySyntax {
+        let start = current.range
         advance()
-        var policy = PolicySyntax(name: try text("the policy's name in quotes"))
+        var policy = PolicySyntax(name: try text("the policy's name in quotes"), range: start)
         let opening = current.range
         try open("before the policy's rules", for: Self.policyWords)
-        block(from: { $0.isLine(of: Self.policyWords) || $0.isMistypedRule }) { (parser) throws(Skip) in
+        block(from: { $0.isLine(of: Self.policyWords) || $0.isMistypedRule }, words: Self.policyWords) {
+            (parser) throws(Skip) in
             parser.mark(.item)
             try parser.item(&policy)
         }
         close(opening, "policy \"\(policy.name.text)\"")
+        policy.range = policy.range.union(lastRange)
         return policy
     }
 
@@ -153,7 +156,7 @@ extension Parser {
         let start = current.range
         advance()
         try need(word: "role", in: "after `offer`")
-        let role = try name("a role's name")
+        let role = try name("a role's name", .role)
         try need(word: "for", in: "before the longest time of an offer", help: "write `for at most 4h`")
         try need(word: "at", in: "before the longest time of an offer", help: "write `for at most 4h`")
         try need(word: "most", in: "before the longest time of an offer", help: "write `for at most 4h`")
@@ -169,6 +172,7 @@ extension Parser {
         let start = current.range
         advance()
         let occasions: [String: CheckedObligation.Occasion] = ["permit": .permit, "deny": .deny, "step_up": .stepUp]
+        want(words: occasions.keys)
         guard current.kind == .name, let occasion = occasions[current.text] else {
             throw skip("an answer after `on`", help: "one of: permit, deny, step_up")
         }
@@ -213,7 +217,7 @@ extension Parser {
             throw skip("an action, or `any`", help: "write `any on …` for all actions")
         }
         if isAtRule { throw skip("an action, or `any`") }
-        rule.actions = take(word: "any") ? nil : try names("an action, or `any`")
+        rule.actions = take(word: "any") ? nil : try names("an action, or `any`", .action)
         try need(
             word: "on", in: "between actions and entity types",
             help: current.kind == .name && current.breaksBefore == 0 ? "write `on \(current.text)`" : nil)
@@ -221,7 +225,7 @@ extension Parser {
             current.kind == .name && Self.clauseWords.contains(current.text) && following.breaksBefore == 0
             && (following.kind == .text || (following.kind == .name && !Self.clauseWords.contains(following.text)))
         if isAtRule || isClause { throw skip("an entity type, or `any`") }
-        rule.types = take(word: "any") ? nil : try names("an entity type, or `any`")
+        rule.types = take(word: "any") ? nil : try names("an entity type, or `any`", .entity)
     }
 
     /// The clauses of a rule, up to its end; those of a duty, up to `then`.
@@ -268,7 +272,20 @@ extension Parser {
                 return try ends("rule")
             }
         }
+        if wanted != nil { want(words: openClauses(of: rule, isDuty: isDuty, hasSubject: seenTo)) }
         if !isDuty { try ends("rule") }
+    }
+
+    /// The clauses that a rule can still have.
+    private func openClauses(of rule: RuleSyntax, isDuty: Bool, hasSubject: Bool) -> [String] {
+        var open: [String] = []
+        if rule.label == nil { open.append("as") }
+        if !hasSubject { open.append("to") }
+        if rule.when == nil { open.append("when") }
+        if rule.unless == nil { open.append("unless") }
+        if rule.kind == .permit, rule.demand == nil, !isDuty { open.append("requires") }
+        if rule.reason == nil, !isDuty { open.append("because") }
+        return open
     }
 
     private mutating func once(_ isThere: Bool, _ word: String, isRequire: Bool = false) {
@@ -287,6 +304,7 @@ extension Parser {
 
     private mutating func subject(_ rule: inout RuleSyntax) throws(Skip) {
         if take(word: "any") { return }
+        want(.subjectType)
         let relations = ["in", "not", "like", "contains", "intersects", "subset"]
         let isAlone = following.kind != .symbol || ["}", "{", "(", ")", "]"].contains(following.text)
         let isText = current.kind == .text && isAlone && !relations.contains(following.text)
@@ -310,6 +328,7 @@ extension Parser {
     mutating func demand() throws(Skip) -> DemandSyntax {
         let start = current.range
         var demand = DemandSyntax(level: nil, within: nil, methods: [], range: start)
+        want(.level)
         if current.kind == .name, !["within", "using", "for"].contains(current.text) {
             demand.level = try name("an assurance level")
         }
@@ -320,7 +339,7 @@ extension Parser {
         }
         let using = current.range
         if take(word: "using") {
-            demand.methods = try names("an authentication method")
+            demand.methods = try names("an authentication method", .method)
             demand.methodsRange = using.union(lastRange)
         }
         if demand.level == nil, demand.within == nil, demand.methods.isEmpty {
@@ -366,14 +385,15 @@ extension Parser {
 
     private mutating func comparison() throws(Skip) -> ExpressionSyntax {
         let start = current.range
-        if current.isName("has"), following.kind == .name {
+        if wanted != nil { want(words: ["has", "role"]) }
+        if current.isName("has"), following.kind == .name || (wanted != nil && following.kind == .end) {
             advance()
             let value = try value()
             return .has(value, start.union(value.range))
         }
-        if current.isName("role"), following.kind == .name {
+        if current.isName("role"), following.kind == .name || (wanted != nil && following.kind == .end) {
             advance()
-            return .role(try name("a role's name"))
+            return .role(try name("a role's name", .role))
         }
         let left = try value()
         let symbols: [String: Comparison] = [
@@ -394,9 +414,11 @@ extension Parser {
     }
 
     private mutating func relation(_ left: ValueSyntax, _ start: SourceRange) throws(Skip) -> ExpressionSyntax {
+        if wanted != nil { want(words: ["in", "not"]) }
         if current.isName("in") || (current.isName("not") && following.isName("in")) {
             let negated = take(word: "not")
             advance()
+            if wanted != nil { want(.entity, words: ["group"]) }
             if current.isName("group") {
                 advance()
                 let group = try text("the group's name in quotes")
@@ -447,7 +469,7 @@ extension Parser {
         let opening = current.range
         let skippedBefore = skipped
         try open("before the test's steps", for: Self.stepWords)
-        block(from: { $0.isLine(of: Self.stepWords) }) { (parser) throws(Skip) in
+        block(from: { $0.isLine(of: Self.stepWords) }, words: Self.stepWords) { (parser) throws(Skip) in
             parser.mark(.item)
             try parser.step(&test)
         }
@@ -488,6 +510,7 @@ extension Parser {
             test.question = try question()
         } else if take(word: "expect") {
             if test.expectation != nil { repeated("expect", range, "a question has one answer") }
+            want(words: Self.outcomes)
             let word = try name("permit, deny, step_up or error")
             if !Self.outcomes.contains(word.text) { try unknown(outcome: word) }
             var demand: DemandSyntax?
@@ -522,7 +545,7 @@ extension Parser {
     }
 
     private mutating func given(_ test: inout TestSyntax) throws(Skip) {
-        let what = try name("a subject type, session, device, context or now")
+        let what = try name("a subject type, session, device, context or now", .given)
         if what.text == "now" ? test.now != nil : test.given.contains(where: { $0.what.text == what.text }) {
             repeated("given \(what.text)", what.range, "say it once, with all its values")
         }
@@ -538,16 +561,16 @@ extension Parser {
     }
 
     private mutating func question() throws(Skip) -> QuestionSyntax {
-        let action = try name("an action")
+        let action = try name("an action", .action)
         let start = action.range
         try need(word: "on", in: "between action and entity type")
         if isAtStep { throw skip("an entity type") }
-        let type = try name("an entity type")
+        let type = try name("an entity type", .entity)
         var id: String?
         if current.kind == .text { id = try text("the resource's id").text }
         var containers: [(type: Name, id: Name)] = []
         while take(word: "in") {
-            let container = try name("a type of container")
+            let container = try name("a type of container", .entity)
             containers.append((container, try text("the container's id in quotes")))
         }
         let isWord = current.kind == .name && current.breaksBefore == 0
@@ -568,7 +591,9 @@ extension Parser {
         let skippedBefore = skipped
         try open("before values", for: current.breaksBefore == 0 ? [current.text] : [])
         var fields: [FieldSyntax] = []
-        block(from: { $0.current.kind == .name && $0.current.breaksBefore > 0 }, until: { $0.isAtStep }) {
+        block(
+            from: { $0.current.kind == .name && $0.current.breaksBefore > 0 }, until: { $0.isAtStep }, names: .field
+        ) {
             (parser) throws(Skip) in
             parser.mark(.entry)
             let name = try parser.name("the name of a value")

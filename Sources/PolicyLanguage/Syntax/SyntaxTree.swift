@@ -86,6 +86,8 @@ indirect enum TypeSyntax {
 
 struct PolicySyntax {
     var name: Name
+    /// From the word `policy` to the closing brace.
+    var range: SourceRange
     var lets: [(name: Name, value: ValueSyntax)] = []
     var roles: [(name: Name, condition: ExpressionSyntax, range: SourceRange)] = []
     var rules: [RuleSyntax] = []
