@@ -128,7 +128,8 @@ let package = Package(
         .target(
             name: "Administration",
             dependencies: [
-                "StrictJSON", "PolicyLanguage", "AttributeStore", "DecisionProtocol", "PolicyTesting", "StileClient",
+                "StrictJSON", "PolicyLanguage", "DecisionEngine", "AttributeStore", "DecisionProtocol", "PolicyTesting",
+                "StileClient",
                 "Credentials", "GatewayCore",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),

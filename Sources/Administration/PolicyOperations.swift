@@ -2,6 +2,7 @@
 
 import AttributeStore
 import Credentials
+import DecisionEngine
 import GatewayCore
 import HTTPTypes
 import Hummingbird
