@@ -170,7 +170,7 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	@mkdir -p benchmarks/results
 	CONNECTIONS=255 ROUNDS=40 SECONDS_EACH=0.15 LIMIT=1.1 IDLE=10 bash Tests/BlackBox/fair.sh .build/release benchmarks/results/fairness.jsonl
 	RESTARTS=100 bash Tests/BlackBox/restarts.sh .build/release
-	ACTIVATIONS=1000 SIGNALS=100000 UPDATES=1000000 QUIET=20 LIMIT=2 \
+	ACTIVATIONS=1000 SIGNALS=100000 UPDATES=1000000 QUIET=20 LIMIT=2 URGENT=1 \
 	  bash Tests/BlackBox/churn.sh .build/release benchmarks/results/churn.json
 	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100

@@ -2,8 +2,10 @@
 # Answers while policies are activated, signals recorded and users updated: none is an error, none is older than what was
 # acknowledged before it was asked for.
 #
-#   ACTIVATIONS=… SIGNALS=… UPDATES=… RATE=… QUIET=… LIMIT=… churn.sh BINARIES [RESULT]
+#   ACTIVATIONS=… SIGNALS=… UPDATES=… RATE=… QUIET=… LIMIT=… URGENT=… churn.sh BINARIES [RESULT]
 #
+# With URGENT the daemon is scheduled before all that is not (SCHED_FIFO), where that is allowed: then the times are its
+# own, and not those of the writers and of whatever else the machine does.
 # LIMIT is the most that the 99.9th percentile of the times may be under change, as a multiple of that in quiet; 0 only
 # tells. The figures are printed, and written to the file RESULT.
 source "$(dirname "$0")/lib.sh"
@@ -31,7 +33,15 @@ stile policy push "$work/folder/one" --store "$store" --tenant acme >/dev/null
 for witness in $(seq 0 15); do
   echo '{"subject":{"type":"user","id":"w'"$witness"'"},"action":{"name":"approve"},"resource":{"type":"payrun","id":"p","properties":{"total":10,"status":"draft","created_by":"bob"}},"session":"s-w'"$witness"'"}'
 done | stile encode --tenant acme >"$work/frames"
-"$binaries/stiled" --store "$store" --socket "$socket" --reactors 2 2>"$work/log" &
+urgently=()
+if [ -n "${URGENT:-}" ]; then
+  if chrt --fifo 5 true 2>/dev/null; then
+    urgently=(chrt --fifo 5)
+  else
+    echo "NOT TESTED: times of the daemon alone, because it may not be made urgent here"
+  fi
+fi
+"${urgently[@]}" "$binaries/stiled" --store "$store" --socket "$socket" --reactors 2 2>"$work/log" &
 started
 server=$process
 await test -S "$socket" || { cat "$work/log" >&2; fail "the daemon made no socket"; }
