@@ -122,7 +122,8 @@ package struct TenantWriter: ~Copyable {
     ) throws(StoreError) -> (version: UInt64, id: UniqueID) {
         // Activation keeps the views of this version and of the one before it. A daemon that could not compile the one
         // before would be left without the views of what it decides by.
-        if let policies = checkPolicies(files.map { SourceFile(name: $0.name, text: $0.text) }).policies {
+        let sources = files.map { SourceFile(name: $0.name, text: $0.text) }
+        if let policies = checkPolicies(sources, warns: false).policies {
             let program: Program
             do throws(CompileError) {
                 program = try compile(policies)

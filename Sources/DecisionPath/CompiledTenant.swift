@@ -36,7 +36,7 @@ package final class CompiledTenant: Sendable {
     /// Checks and compiles a stored version.
     package convenience init(_ stored: StoredPolicies) throws(ActivationError) {
         let sources = stored.files.map { SourceFile(name: $0.name, text: $0.text) }
-        let result = checkPolicies(sources)
+        let result = checkPolicies(sources, warns: false)
         guard let policies = result.policies else {
             let renderer = DiagnosticRenderer(files: sources, usesColor: false)
             let first = result.diagnostics.first { $0.severity == .error }.map { renderer.render($0) } ?? "unreadable"

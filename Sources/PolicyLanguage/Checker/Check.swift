@@ -18,7 +18,8 @@ package struct CatalogResult: Sendable {
 
 /// Checks all files of a tenant: exactly one catalog among them, any number of policies and tests.
 /// Never fails on text: whatever the files contain, the answer is findings.
-package func checkPolicies(_ files: [SourceFile]) -> CheckResult {
+/// - Parameter warns: look for what is legal but wrong too; a daemon that starts has no use for it.
+package func checkPolicies(_ files: [SourceFile], warns: Bool = true) -> CheckResult {
     var sink = DiagnosticSink()
     guard let syntax = parseAll(files, &sink) else { return CheckResult(policies: nil, diagnostics: sink.sorted) }
     let catalogs = syntax.flatMap(\.catalogs)
@@ -34,7 +35,7 @@ package func checkPolicies(_ files: [SourceFile]) -> CheckResult {
     var checker = PolicyChecker(catalog: catalog, broken: broken, sink: sink)
     let checked = checker.check(syntax, files: files)
     sink = checker.sink
-    if !sink.hasErrors { PolicyWarnings.find(in: checked, &sink) }
+    if warns, !sink.hasErrors { PolicyWarnings.find(in: checked, &sink) }
     return CheckResult(policies: sink.hasErrors ? nil : checked, diagnostics: sink.sorted)
 }
 
