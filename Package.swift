@@ -58,7 +58,7 @@ let package = Package(
         // The language, the engine, the store.
         .target(name: "PolicyLanguage", swiftSettings: strict),
         .target(name: "LanguageTools", dependencies: ["PolicyLanguage", "StrictJSON"], swiftSettings: strict),
-        .target(name: "DecisionEngine", dependencies: ["Memory", "PolicyLanguage"], swiftSettings: strict),
+        .target(name: "DecisionEngine", dependencies: ["CLinux", "Memory", "PolicyLanguage"], swiftSettings: strict),
         .target(
             name: "AttributeStore",
             dependencies: [
@@ -83,7 +83,8 @@ let package = Package(
             swiftSettings: strict),
         // Tests of policies: running them, what they reach, reports; whether a version may decide.
         .target(
-            name: "PolicyTesting", dependencies: ["StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis"],
+            name: "PolicyTesting",
+            dependencies: ["Memory", "StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis"],
             swiftSettings: strict),
         .target(
             name: "DecisionLog",
@@ -194,7 +195,7 @@ let package = Package(
         .executableTarget(
             name: "engine-bench",
             dependencies: [
-                "CMeasure", "DecisionEngine", "PolicyLanguage",
+                "CMeasure", "DecisionEngine", "Memory", "PolicyLanguage",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "benchmarks/engine", swiftSettings: strict),

@@ -22,16 +22,36 @@ struct Compiler {
     /// Constants, in pool order, and where each is.
     var constants: [Constant] = []
     var constantSlots: [Constant: UInt32] = [:]
+    /// Texts that rules compare with, by id.
+    var texts: [[UInt8]] = []
+    var textIDs: [[UInt8]: UInt32] = [:]
     /// Operands in image order. They are written after the pool is known, so the code holds indices.
     var operands: [OperandEntry] = []
     var operandIndices: [OperandEntry: UInt32] = [:]
+    /// Operands whose text is looked up once in a decision: where it is remembered.
+    var memos: [UInt32: UInt32] = [:]
+    /// Pairs of operands that are compared as texts once in a decision: where the finding is remembered.
+    var pairMemos: [[UInt32]: UInt32] = [:]
+    var memoCount = 0
+    /// Operands of attributes, by what asks for them.
+    var attributes: [AttributeKey: UInt32] = [:]
     /// Per-type tables of operands, by content.
     var typeTables: [[UInt32]: UInt32] = [:]
     /// Those of them whose rows hold constants: offset and number of rows.
     var typeTableRows: [(offset: UInt32, rows: Int)] = []
+    /// Other words that stand once, by content.
+    var placed: [[UInt32]: UInt32] = [:]
     var operandNames: [AttributeReference?] = []
     /// Where each schedule is.
     var scheduleOffsets: [UInt32] = []
+    /// Tests by content.
+    var tests: [TestCode: UInt32] = [:]
+    var scopeIDs: [RuleScope.Content: Int] = [:]
+    var preparedRoles: [RoleKey: PreparedCondition] = [:]
+    /// Parts of each role's condition, those of the roles it includes counted with it.
+    var roleSizes: [Int] = []
+    /// Rules, and obligations after them.
+    var rules: [CompiledRule] = []
 
     init(_ policies: CheckedPolicies) {
         self.policies = policies
@@ -43,27 +63,25 @@ struct Compiler {
     mutating func run() throws(CompileError) -> Program {
         try checkRoleDepth()
         compileSchedules()
+        measureRoles()
         let roleEntries = try compileRoles()
         let offers = try compileOffers()
         // Obligations are placed and indexed as rules are, after them.
-        var rules: [CompiledRule] = []
         rules.reserveCapacity(policies.rules.count + policies.obligations.count)
-        for (index, rule) in policies.rules.enumerated() {
-            rules.append(try compileRule(index, PlacedRule(rule)))
-        }
-        for (index, obligation) in policies.obligations.enumerated() {
-            rules.append(try compileRule(policies.rules.count + index, PlacedRule(obligation)))
-        }
+        for rule in policies.rules { rules.append(try compileRule(PlacedRule(rule))) }
+        for obligation in policies.obligations { rules.append(try compileRule(PlacedRule(obligation))) }
 
-        let tables = placeRules(rules)
-        let offsets = try emitTables(tables, rules)
-        let (cells, needs) = try emitCells(tables, offsets, rules)
+        let tables = placeRules()
+        let placedTables = emitTables(tables)
+        let (cells, needs) = try emitCells(tables, placedTables)
 
         words[ImageLayout.cellsOffset] = cells
         words[ImageLayout.rolesOffset] = here
         words.append(contentsOf: roleEntries)
+        let demands = rules.map { place($0.demand) }
         words[ImageLayout.rulesOffset] = here
-        for rule in rules { emitRule(rule) }
+        words.append(contentsOf: demands)
+        emitTexts()
         let payloads = emitPool()
         emitOperands(payloads)
         emitHeader()
@@ -104,24 +122,42 @@ struct Compiler {
         }
     }
 
+    private mutating func measureRoles() {
+        for role in policies.roles {
+            var size = 0
+            role.condition.forEachTest { test in
+                size += 1
+                if case .role(let inner) = test { size += roleSizes[inner] }
+            }
+            // A chain of roles that each include the one before twice doubles at each step.
+            roleSizes.append(min(size, 1 << 20))
+        }
+    }
+
     private mutating func compileRoles() throws(CompileError) -> [UInt32] {
         var entries: [UInt32] = []
-        for role in policies.roles {
-            let scope = RuleScope(subjectTypes: role.subjectTypes, actions: nil, resourceTypes: nil)
-            entries.append(
-                try emit(role.condition, scope, onTrue: ImageLayout.accept, onFalse: ImageLayout.reject))
-        }
+        for role in policies.roles { entries.append(try entry(role.condition, subjectTypes: role.subjectTypes)) }
         return entries
     }
 
     private mutating func compileOffers() throws(CompileError) -> [UInt32] {
         var entries: [UInt32] = []
-        for offer in policies.offers {
-            let scope = RuleScope(subjectTypes: offer.subjectTypes, actions: nil, resourceTypes: nil)
-            entries.append(
-                try emit(offer.condition, scope, onTrue: ImageLayout.accept, onFalse: ImageLayout.reject))
-        }
+        for offer in policies.offers { entries.append(try entry(offer.condition, subjectTypes: offer.subjectTypes)) }
         return entries
+    }
+
+    /// Where the code of a condition on the subject alone begins.
+    private mutating func entry(_ condition: Condition, subjectTypes: [Int]) throws(CompileError) -> UInt32 {
+        let scope = scope(RuleScope.Content(subjectTypes: subjectTypes, actions: nil, resourceTypes: nil))
+        return emit(
+            try prepare(condition, scope), onTrue: ImageLayout.accept, onFalse: ImageLayout.reject)
+    }
+
+    private mutating func scope(_ content: RuleScope.Content) -> RuleScope {
+        if let id = scopeIDs[content] { return RuleScope(id: id, content: content) }
+        let id = scopeIDs.count
+        scopeIDs[content] = id
+        return RuleScope(id: id, content: content)
     }
 
     /// Writes each schedule's zone and windows, so that deciding needs nothing beside the image.
@@ -143,51 +179,56 @@ struct Compiler {
         }
     }
 
-    private mutating func compileRule(_ index: Int, _ rule: PlacedRule) throws(CompileError) -> CompiledRule {
-        let scope = RuleScope(
-            subjectTypes: rule.subjectTypes, actions: rule.actions, resourceTypes: rule.resourceTypes)
-        var entry = try emit(rule.condition, scope, onTrue: ImageLayout.accept, onFalse: ImageLayout.reject)
+    private mutating func compileRule(_ rule: PlacedRule) throws(CompileError) -> CompiledRule {
+        let scope = scope(
+            RuleScope.Content(
+                subjectTypes: rule.subjectTypes, actions: rule.actions, resourceTypes: rule.resourceTypes))
+        var condition = try prepare(rule.condition, scope)
         let spread = rule.actions.map(\.count, default: 1) * rule.resourceTypes.map(\.count, default: 1)
         let isResidual = spread > CompileLimits.maxCopiesOfRule
         if isResidual {
             // Too many lists to stand in: it stands once under "any", its own lists first in its condition.
-            if let actions = rule.actions { entry = emitMembership(.actionIn, actions, catalog.actions.count, entry) }
+            var parts: [PreparedCondition] = []
             if let types = rule.resourceTypes {
-                entry = emitMembership(.resourceTypeIn, types, catalog.entities.count, entry)
+                parts.append(membership(.resourceTypeIn, .resourceTypeIndex, types, catalog.entities.count))
             }
+            if let actions = rule.actions {
+                parts.append(membership(.actionIn, .actionIndex, actions, catalog.actions.count))
+            }
+            condition = .all(parts + [condition])
         }
-        return CompiledRule(
-            index: index, kind: rule.kind, entry: entry, demand: rule.demand ?? .nothing, isResidual: isResidual,
-            condition: rule.condition, reads: try readsOfQuestion(rule.condition, scope), needs: needs(of: rule),
-            scope: scope)
+        var compiled = CompiledRule(
+            kind: rule.kind, demand: rule.demand ?? .nothing, isResidual: isResidual, condition: condition,
+            reads: try readsOfQuestion(rule.condition, scope), needs: needs(of: rule), scope: scope)
+        compiled.analyse(self)
+        return compiled
     }
 
-    private mutating func emitMembership(
-        _ operation: Operation, _ members: [Int], _ count: Int, _ onTrue: UInt32
-    ) -> UInt32 {
-        let set = here
-        var bits = [UInt32](repeating: 0, count: (count + 31) / 32)
-        for member in members where member < count { bits[member / 32] |= 1 << UInt32(member % 32) }
-        words.append(contentsOf: bits)
-        return emitTest(operation, .word, 0, set, 0, onTrue: onTrue, onFalse: ImageLayout.reject)
+    private mutating func membership(
+        _ operation: Operation, _ kind: OperandKind, _ members: [Int], _ count: Int
+    ) -> PreparedCondition {
+        let set = emitSet(members, count)
+        var test = PreparedTest(code: TestCode(operation, .word, nil, set))
+        if members.count <= CompileLimits.maxKeysOfRule {
+            test.keys = KeySet(
+                discriminator: .operand(index(of: OperandEntry(kind: kind))),
+                keys: Array(Set(members)).sorted().map { .word(UInt64($0)) })
+        }
+        return .test(test)
     }
 
-    private mutating func emitRule(_ rule: CompiledRule) {
-        words.append(rule.entry)
-        words.append(UInt32(rule.kind.rawValue))
-        words.append(UInt32(truncatingIfNeeded: rule.demand.levels))
-        words.append(UInt32(truncatingIfNeeded: rule.demand.levels >> 32))
-        let within = UInt64(bitPattern: rule.demand.within)
-        words.append(UInt32(truncatingIfNeeded: within))
-        words.append(UInt32(truncatingIfNeeded: within >> 32))
-        words.append(rule.demand.methods)
-        words.append(0)
+    private mutating func place(_ demand: Demand) -> UInt32 {
+        let within = UInt64(bitPattern: demand.within)
+        return place([
+            UInt32(truncatingIfNeeded: demand.levels), UInt32(truncatingIfNeeded: demand.levels >> 32),
+            UInt32(truncatingIfNeeded: within), UInt32(truncatingIfNeeded: within >> 32), demand.methods,
+        ])
     }
 
     // MARK: Tables
 
     /// Lists the rules under each combination of subject type, resource type and action that they name.
-    private func placeRules(_ rules: [CompiledRule]) -> [TableKey: [Int]] {
+    private func placeRules() -> [TableKey: [Int]] {
         var tables: [TableKey: [Int]] = [:]
         for (index, rule) in rules.enumerated() {
             let any = [TableKey.any]
@@ -204,65 +245,47 @@ struct Compiler {
         return tables
     }
 
-    private mutating func emitTables(
-        _ tables: [TableKey: [Int]], _ rules: [CompiledRule]
-    ) throws(CompileError) -> [TableKey: UInt32] {
-        var offsets: [TableKey: UInt32] = [:]
+    private mutating func emitTables(_ tables: [TableKey: [Int]]) -> [TableKey: PlacedTable] {
+        var placed: [TableKey: PlacedTable] = [:]
         for key in tables.keys.sorted() {
             let members = tables[key] ?? []
-            let reads = emitReads(members.map { rules[$0] })
-            var roots: [UInt32] = []
-            for kind in [PlacedRule.Kind.forbid, .require, .permit, .onPermit, .onDeny, .onStepUp] {
-                let ofKind = members.filter { rules[$0].kind == kind }
-                roots.append(try buildIndex(ofKind, rules))
-            }
-            offsets[key] = here
-            words.append(reads)
-            words.append(contentsOf: roots)
+            let (reads, residual) = reads(members)
+            let roots = PlacedRule.Kind.inOrder.map { kind in buildIndex(members.filter { rules[$0].kind == kind }) }
+            placed[key] = PlacedTable(reads: reads, residualReads: residual, roots: roots)
         }
-        return offsets
+        return placed
     }
 
-    /// Writes the attributes of the question that these rules read: [count, (operand, set of actions or 0, set of
-    /// types or 0)…]. The sets are those of rules that stand under "any" only for want of room.
-    private mutating func emitReads(_ rules: [CompiledRule]) -> UInt32 {
+    /// The attributes of the question that these rules read; the rows of those of rules that stand under "any" only for
+    /// want of room say for which actions and types.
+    private mutating func reads(_ members: [Int]) -> (plain: [UInt32], residual: [ReadRow]) {
         var seen = Set<UInt32>()
-        var residual: [(operand: UInt32, rule: CompiledRule)] = []
         var plain: [UInt32] = []
-        for rule in rules {
-            for operand in rule.reads {
-                if rule.isResidual {
-                    residual.append((operand, rule))
-                } else if seen.insert(operand).inserted {
-                    plain.append(operand)
-                }
+        for member in members where !rules[member].isResidual {
+            for operand in rules[member].reads where seen.insert(operand).inserted { plain.append(operand) }
+        }
+        var residual: [ReadRow] = []
+        var known = Set<ReadRow>()
+        for member in members where rules[member].isResidual {
+            let scope = rules[member].scope
+            for operand in rules[member].reads where !seen.contains(operand) {
+                let row = ReadRow(
+                    operand: operand, actions: scope.actions.map { emitSet($0, catalog.actions.count) } ?? 0,
+                    types: scope.resourceTypes.map { emitSet($0, catalog.entities.count) } ?? 0)
+                if known.insert(row).inserted { residual.append(row) }
             }
         }
-        var entries: [UInt32] = plain.sorted().flatMap { [$0, 0, 0] }
-        for (operand, rule) in residual where !seen.contains(operand) {
-            entries += [
-                operand, emitSet(rule.scope.actions, catalog.actions.count),
-                emitSet(rule.scope.resourceTypes, catalog.entities.count),
-            ]
-        }
-        if entries.isEmpty { return 0 }
-        let offset = here
-        words.append(UInt32(entries.count / 3))
-        words.append(contentsOf: entries)
-        return offset
+        return (plain.sorted(), residual)
     }
 
-    private mutating func emitSet(_ members: [Int]?, _ count: Int) -> UInt32 {
-        guard let members else { return 0 }
-        let offset = here
+    mutating func emitSet(_ members: [Int], _ count: Int) -> UInt32 {
         var bits = [UInt32](repeating: 0, count: (count + 31) / 32)
         for member in members where member < count { bits[member / 32] |= 1 << UInt32(member % 32) }
-        words.append(contentsOf: bits)
-        return offset
+        return place(bits)
     }
 
     private mutating func emitCells(
-        _ tables: [TableKey: [Int]], _ offsets: [TableKey: UInt32], _ rules: [CompiledRule]
+        _ tables: [TableKey: [Int]], _ placedTables: [TableKey: PlacedTable]
     ) throws(CompileError) -> (offset: UInt32, needs: [SourceNeeds]) {
         let types = catalog.entities.count
         let actions = catalog.actions.count
@@ -277,7 +300,7 @@ struct Compiler {
         for (key, members) in tables {
             needsOfTable[key] = members.reduce(into: SourceNeeds()) { $0.formUnion(rules[$1].needs) }
         }
-        var lists: [[UInt32]: UInt32] = [:]
+        var lists: [[TableKey]: UInt32] = [:]
         var cells: [UInt32] = []
         var needs: [SourceNeeds] = []
         cells.reserveCapacity(subjects.count * types * actions)
@@ -292,16 +315,14 @@ struct Compiler {
                         continue
                     }
                     let keys = TableKey.covering(subject: subject, type: type, action: action)
-                    let list = keys.compactMap { offsets[$0] }
+                    let list = keys.filter { placedTables[$0] != nil }
                     needs.append(keys.reduce(into: SourceNeeds()) { $0.formUnion(needsOfTable[$1] ?? []) })
                     if list.isEmpty {
                         cells.append(0)
                     } else if let known = lists[list] {
                         cells.append(known)
                     } else {
-                        let offset = here
-                        words.append(UInt32(list.count))
-                        words.append(contentsOf: list)
+                        let offset = emitList(list.compactMap { placedTables[$0] })
                         lists[list] = offset
                         cells.append(offset)
                     }
@@ -311,6 +332,50 @@ struct Compiler {
         let offset = here
         words.append(contentsOf: cells)
         return (offset, needs)
+    }
+
+    /// Writes what a question looks at: the reads and the branches of up to four tables.
+    private mutating func emitList(_ tables: [PlacedTable]) -> UInt32 {
+        // Reads of few attributes are put together, each once; longer ones stand once for all lists that share them.
+        var merged: [UInt32] = []
+        var further: [UInt32] = []
+        for table in tables where table.reads.count <= 8 {
+            merged += table.reads.filter { !merged.contains($0) }
+        }
+        for table in tables {
+            if table.reads.count > 8 { further.append(emitReads(table.reads)) }
+            if !table.residualReads.isEmpty {
+                further.append(place([UInt32(table.residualReads.count)] + table.residualReads.flatMap(\.words)))
+            }
+        }
+        let reads = merged.isEmpty ? 0 : emitReads(merged)
+        let lists = further.isEmpty ? 0 : place([UInt32(further.count)] + further)
+        let branches = PlacedRule.Kind.inOrder.indices.map { kind in
+            tables.map { $0.roots[kind] }.filter { $0 != 0 }
+        }
+        let counts = branches.map { UInt32($0.count) }
+        alignForBranches()
+        let offset = here
+        words += [
+            reads, lists, counts[0] | counts[1] << 8 | counts[2] << 16, counts[3] | counts[4] << 8 | counts[5] << 16,
+        ]
+        for branch in branches.joined() { appendBranch(branch) }
+        appendBranch(0)
+        return offset
+    }
+
+    private mutating func emitReads(_ operands: [UInt32]) -> UInt32 {
+        place([UInt32(operands.count)] + operands.flatMap { ReadRow(operand: $0, actions: 0, types: 0).words })
+    }
+
+    /// Nodes and branches begin at even words.
+    mutating func alignForBranches() {
+        if words.count % 2 != 0 { words.append(0) }
+    }
+
+    mutating func appendBranch(_ branch: UInt64) {
+        words.append(UInt32(truncatingIfNeeded: branch))
+        words.append(UInt32(truncatingIfNeeded: branch >> 32))
     }
 
     // MARK: Operands and constants
@@ -332,6 +397,51 @@ struct Compiler {
         return index
     }
 
+    /// The id of a text that rules compare with.
+    mutating func textID(_ text: String) -> UInt32 {
+        let bytes = Array(text.utf8)
+        if let id = textIDs[bytes] { return id }
+        let id = UInt32(texts.count)
+        texts.append(bytes)
+        textIDs[bytes] = id
+        return id
+    }
+
+    /// The text of this operand is looked up once in a decision.
+    mutating func remember(_ operand: UInt32) {
+        if memos[operand] == nil { memos[operand] = nextMemo() }
+    }
+
+    /// A place for a finding of a decision; those of roles come first.
+    mutating func nextMemo() -> UInt32 {
+        memoCount += 1
+        return UInt32(policies.roles.count + memoCount - 1)
+    }
+
+    /// Writes the texts and the table that finds them.
+    private mutating func emitTexts() {
+        var capacity = 4
+        while capacity < texts.count * 2 { capacity *= 2 }
+        var entries = [UInt32](repeating: 0, count: capacity * 2)
+        for (id, bytes) in texts.enumerated() {
+            let hash = ContentHash.hash(bytes)
+            alignForBranches()
+            var slot = Int(IndexHash.slot(hash, UInt32(capacity - 1)))
+            while entries[slot * 2 + 1] != 0 { slot = (slot + 1) & (capacity - 1) }
+            entries[slot * 2] = UInt32(truncatingIfNeeded: hash)
+            entries[slot * 2 + 1] = here
+            words += [
+                UInt32(id), UInt32(bytes.count), UInt32(truncatingIfNeeded: hash),
+                UInt32(truncatingIfNeeded: hash >> 32),
+            ]
+            appendBytes(bytes)
+        }
+        alignForBranches()
+        words[ImageLayout.textsOffset] = here
+        words[ImageLayout.textsMask] = UInt32(capacity - 1)
+        words.append(contentsOf: entries)
+    }
+
     /// What a decision needs of the catalog.
     private mutating func emitHeader() {
         let slots = SessionSlots(catalog)
@@ -342,6 +452,7 @@ struct Compiler {
         words[ImageLayout.typeCount] = UInt32(catalog.entities.count)
         words[ImageLayout.actionCount] = UInt32(catalog.actions.count)
         words[ImageLayout.ruleCount] = UInt32(policies.rules.count)
+        words[ImageLayout.memoCount] = UInt32(policies.roles.count + memoCount)
         words[ImageLayout.typesOffset] = here
         var ordinal: UInt32 = 0
         for (index, entity) in catalog.entities.enumerated() {
@@ -369,7 +480,9 @@ struct Compiler {
         // At the start of a cache line, so that no operand lies on two.
         while words.count % 16 != 0 { words.append(0) }
         words[ImageLayout.operandsOffset] = here
-        for operand in operands { words.append(contentsOf: operand.words(payloads)) }
+        for (index, operand) in operands.enumerated() {
+            words.append(contentsOf: operand.words(payloads, memo: memos[UInt32(index)] ?? 0))
+        }
     }
 
     /// Writes the constants.
@@ -397,7 +510,6 @@ struct Compiler {
             start += ConstantPool.pageSize
         } while start < constants.count
         words[ImageLayout.poolOffset] = here
-        words[ImageLayout.poolBytes] = UInt32(pages.count / 2)
         words.append(contentsOf: pages)
         return places
     }
@@ -422,16 +534,59 @@ enum ConstantPool {
 }
 
 /// The types and actions a condition is compiled for.
-struct RuleScope: Hashable {
-    var subjectTypes: [Int]
-    var actions: [Int]?
-    var resourceTypes: [Int]?
+struct RuleScope {
+    struct Content: Hashable {
+        var subjectTypes: [Int]
+        var actions: [Int]?
+        var resourceTypes: [Int]?
+    }
+
+    /// Equal for equal contents.
+    var id: Int
+    var content: Content
+    var subjectTypes: [Int] { content.subjectTypes }
+    var actions: [Int]? { content.actions }
+    var resourceTypes: [Int]? { content.resourceTypes }
+}
+
+/// What an operand of an attribute depends on.
+struct AttributeKey: Hashable {
+    var scope: AttributeScope
+    var name: String
+    var ruleScope: Int
+    var kind: OperandKind
+    var fallback: Constant?
+}
+
+/// What a prepared role depends on.
+struct RoleKey: Hashable {
+    var role: Int
+    var scope: Int
+}
+
+/// The rules of one table in the image.
+struct PlacedTable {
+    var reads: [UInt32]
+    var residualReads: [ReadRow]
+    /// A branch for each kind of rule, `PlacedRule.Kind.inOrder`.
+    var roots: [UInt64]
+}
+
+/// An attribute that a question has to give, for some actions and types (offsets of sets, 0 for all).
+struct ReadRow: Hashable {
+    var operand: UInt32
+    var actions: UInt32
+    var types: UInt32
+    var words: [UInt32] { [operand, actions, types, 0] }
 }
 
 /// What is placed under subject types, actions and resource types: a rule, or an obligation on an outcome.
 struct PlacedRule {
     enum Kind: UInt8 {
         case permit, forbid, require, onPermit, onDeny, onStepUp
+
+        /// As their branches stand in the image.
+        static let inOrder: [Kind] = [.forbid, .require, .permit, .onPermit, .onDeny, .onStepUp]
     }
 
     var kind: Kind
@@ -469,22 +624,6 @@ struct PlacedRule {
     }
 }
 
-/// A rule or obligation on its way into the image.
-struct CompiledRule {
-    /// Index of the rule; obligations follow the rules.
-    var index: Int
-    var kind: PlacedRule.Kind
-    var entry: UInt32
-    var demand: Demand
-    /// Kept under "any" because it names too many actions and types.
-    var isResidual: Bool
-    var condition: Condition
-    /// Operands of the question it reads.
-    var reads: [UInt32]
-    var needs: SourceNeeds
-    var scope: RuleScope
-}
-
 /// What a list of rules is for; -1 is any.
 struct TableKey: Hashable, Comparable {
     static let any = -1
@@ -515,17 +654,48 @@ struct OperandEntry: Hashable {
     var flags: UInt32 = 0
     /// Pool slot of the default + 1, or 0.
     var defaultSlot: UInt32 = 0
-    /// Offset of a table of {slot, flags, default} per type, or 0.
+    /// Offset of a table by type or of a sum's terms, or 0.
     var table: UInt32 = 0
     /// The attribute, for errors; two actions may keep different attributes in one slot.
     var name: AttributeReference?
 
-    func words(_ places: [ConstantPlace]) -> [UInt32] {
+    /// Where the slot begins in its record.
+    var slotOffset: UInt32 { UInt32(RecordLayout.headerSize) + slot * UInt32(RecordLayout.slotSize) }
+
+    /// No record at all.
+    static let noSources = UInt32(SourceIndex.none | SourceIndex.none << 8)
+
+    /// The records it is read from.
+    var sources: UInt32 {
+        var stored = SourceIndex.none
+        var inQuestion = SourceIndex.none
+        if flags & OperandFlags.stored != 0 {
+            switch scope {
+            case .subject: stored = SourceIndex.subject
+            case .session: stored = SourceIndex.session
+            case .device: stored = SourceIndex.device
+            case .resource: stored = SourceIndex.resource
+            case .action, .context: break
+            }
+        }
+        if flags & OperandFlags.inQuestion != 0 {
+            switch scope {
+            case .subject: inQuestion = SourceIndex.subjectInQuestion
+            case .resource: inQuestion = SourceIndex.resourceInQuestion
+            case .action: inQuestion = SourceIndex.actionInQuestion
+            case .context: inQuestion = SourceIndex.context
+            case .session, .device: break
+            }
+        }
+        return UInt32(stored | inQuestion << 8)
+    }
+
+    func words(_ places: [ConstantPlace], memo: UInt32) -> [UInt32] {
         let constant = ConstantPlace(slot: kind == .constant ? slot + 1 : defaultSlot, places)
         return [
-            kind.rawValue | UInt32(scope.rawValue) << 8 | flags << 16, slot, constant.page,
-            UInt32(truncatingIfNeeded: constant.payload), UInt32(truncatingIfNeeded: constant.payload >> 32), table, 0,
-            0,
+            kind.rawValue | UInt32(scope.rawValue) << 8 | flags << 16, slotOffset, constant.page,
+            UInt32(truncatingIfNeeded: constant.payload), UInt32(truncatingIfNeeded: constant.payload >> 32), table,
+            sources, memo,
         ]
     }
 }

@@ -3,101 +3,308 @@
 
 package import PolicyLanguage
 
+/// A condition whose operands are resolved, before it has a place in the code.
+indirect enum PreparedCondition {
+    case constant(Bool)
+    case all([PreparedCondition])
+    case any([PreparedCondition])
+    case not(PreparedCondition)
+    case test(PreparedTest)
+}
+
+/// A test without its jump targets, and what the index may know of it.
+struct PreparedTest {
+    var code: TestCode
+    /// It holds for these values and no others.
+    var keys: KeySet?
+    /// Its negation holds for these values and no others.
+    var negatedKeys: KeySet?
+    /// It holds for the numbers of this range and no others.
+    var bound: Bound?
+    /// It asks whether this operand has a value.
+    var presence: UInt32?
+    /// Values outside which it cannot hold, though not for all of them; nil values when it never holds.
+    var necessary: NecessaryKeys?
+}
+
+/// The words of a test that say what it asks.
+struct TestCode: Hashable {
+    var head: UInt32
+    var left: UInt32
+    var right: UInt32 = 0
+    var high: UInt32 = 0
+    var onTrue: UInt32 = 0
+    var onFalse: UInt32 = 0
+
+    init(
+        _ operation: Operation, _ valueClass: ValueClass, _ comparison: Comparison?, _ left: UInt32,
+        _ right: UInt32 = 0
+    ) {
+        head = operation.rawValue | valueClass.rawValue << 8 | (comparison?.orders ?? 0) << 16
+        self.left = left
+        self.right = right
+    }
+
+    /// A comparison with a constant word.
+    init(_ left: UInt32, _ comparison: Comparison, word: UInt64) {
+        self.init(.compareWord, .word, comparison, left, UInt32(truncatingIfNeeded: word))
+        high = UInt32(truncatingIfNeeded: word >> 32)
+    }
+
+    var operation: Operation? { Operation(rawValue: head & 0xff) }
+
+    /// About what it costs, to try the cheap parts of a condition first.
+    var cost: Int {
+        switch operation {
+        case .compareWord, .actionIn, .resourceTypeIn, .has: 1
+        case .compareWords, .compareText, .compareTexts: 2
+        case .group, .container: 4
+        case .compare, .contains, .compareTime: 5
+        case .schedule, .inNetworks, .like: 8
+        case .intersects, .subset: 10
+        case .role, .none: 12
+        }
+    }
+}
+
+extension PreparedCondition {
+    /// About what it costs; no more than 1,000.
+    var cost: Int {
+        switch self {
+        case .constant: 0
+        case .all(let parts), .any(let parts): parts.prefix(100).reduce(0) { min(1_000, $0 + $1.cost) }
+        case .not(let inner): inner.cost
+        case .test(let test): test.code.cost
+        }
+    }
+}
+
 extension Compiler {
+    // MARK: Code
+
     /// Emits a condition, last part first so that every jump target is already known.
     /// - Returns: the entry: an offset of a test, `accept` or `reject`.
-    mutating func emit(
-        _ condition: Condition, _ scope: RuleScope, onTrue: UInt32, onFalse: UInt32
-    ) throws(CompileError) -> UInt32 {
+    mutating func emit(_ condition: PreparedCondition, onTrue: UInt32, onFalse: UInt32) -> UInt32 {
         switch condition {
-        case .constant(let value):
-            return value ? onTrue : onFalse
-        case .not(let inner):
-            return try emit(inner, scope, onTrue: onFalse, onFalse: onTrue)
+        case .constant(let value): return value ? onTrue : onFalse
+        case .not(let inner): return emit(inner, onTrue: onFalse, onFalse: onTrue)
         case .all(let parts):
             var next = onTrue
-            for part in parts.reversed() { next = try emit(part, scope, onTrue: next, onFalse: onFalse) }
+            for part in parts.reversed() { next = emit(part, onTrue: next, onFalse: onFalse) }
             return next
         case .any(let parts):
             var next = onFalse
-            for part in parts.reversed() { next = try emit(part, scope, onTrue: onTrue, onFalse: next) }
+            for part in parts.reversed() { next = emit(part, onTrue: onTrue, onFalse: next) }
             return next
-        case .test(let test, _):
-            return try emit(test, scope, onTrue: onTrue, onFalse: onFalse)
+        case .test(let test):
+            var code = test.code
+            code.onTrue = onTrue
+            code.onFalse = onFalse
+            if let known = tests[code] { return known }
+            let offset = here
+            words += [code.head, code.left, onTrue, onFalse, code.right, code.high]
+            tests[code] = offset
+            return offset
         }
     }
 
-    private mutating func emit(
-        _ test: Test, _ scope: RuleScope, onTrue: UInt32, onFalse: UInt32
-    ) throws(CompileError) -> UInt32 {
+    // MARK: Preparing
+
+    /// Resolves what a condition reads.
+    mutating func prepare(_ condition: Condition, _ scope: RuleScope) throws(CompileError) -> PreparedCondition {
+        switch condition {
+        case .constant(let value): return .constant(value)
+        case .not(let inner): return .not(try prepare(inner, scope))
+        case .all(let parts): return .all(try prepare(parts, scope))
+        case .any(let parts): return .any(try prepare(parts, scope))
+        case .test(.role(let role), _): return try prepareRole(role, scope)
+        case .test(let test, _): return .test(try prepare(test, scope))
+        }
+    }
+
+    private mutating func prepare(
+        _ parts: [Condition], _ scope: RuleScope
+    ) throws(CompileError) -> [PreparedCondition] {
+        var prepared: [PreparedCondition] = []
+        prepared.reserveCapacity(parts.count)
+        for part in parts { prepared.append(try prepare(part, scope)) }
+        return prepared
+    }
+
+    /// A role is asked once in a decision and remembered, except for one of few tests: those stand in its place, where the
+    /// index can settle them.
+    private mutating func prepareRole(_ role: Int, _ scope: RuleScope) throws(CompileError) -> PreparedCondition {
+        let key = RoleKey(role: role, scope: scope.id)
+        if let known = preparedRoles[key] { return known }
+        var test = PreparedTest(code: TestCode(.role, .word, nil, UInt32(role)))
+        var prepared: PreparedCondition
+        if roleSizes[role] <= CompileLimits.maxConjuncts {
+            let inner = try prepare(policies.roles[role].condition, scope)
+            var parts: [PreparedCondition] = []
+            inner.flatten(into: &parts)
+            if parts.count <= 4, parts.allSatisfy(\.isSimple) {
+                prepared = inner
+            } else {
+                var budget = 256
+                if let keys = necessaryKeys(inner, &budget) {
+                    test.necessary = keys
+                    prepared = .test(test)
+                } else {
+                    prepared = .constant(false)
+                }
+            }
+        } else {
+            prepared = .test(test)
+        }
+        preparedRoles[key] = prepared
+        return prepared
+    }
+
+    private mutating func prepare(_ test: Test, _ scope: RuleScope) throws(CompileError) -> PreparedTest {
         switch test {
-        case .compare(let left, let comparison, let right):
-            let kind = valueClass(of: left) ?? valueClass(of: right) ?? .word
-            return emitTest(
-                left == .now || right == .now ? .compareTime : .compare, kind, comparison.rawValue,
-                try operand(left, scope), try operand(right, scope),
-                onTrue: onTrue, onFalse: onFalse)
+        case .compare(let left, let comparison, let right): return try prepare(left, comparison, right, scope)
         case .oneOf(let left, let constants):
             let set = index(of: OperandEntry(kind: .constant, slot: slot(of: .set(constants))))
-            return emitTest(
-                .contains, valueClass(of: left) ?? .word, 0, set, try operand(left, scope), onTrue: onTrue,
-                onFalse: onFalse)
+            let operand = try operand(left, scope)
+            var test = PreparedTest(
+                code: TestCode(.contains, valueClass(of: left) ?? .word, nil, set, operand))
+            if constants.count <= CompileLimits.maxKeysOfRule {
+                var keys: [IndexKey] = []
+                for constant in constants {
+                    guard let key = key(left, constant) else { return test }
+                    if !keys.contains(key) { keys.append(key) }
+                }
+                test.keys = keySet(operand, keys)
+            }
+            return test
         case .contains(let set, let element):
-            return emitTest(
-                .contains, valueClass(of: element) ?? .word, 0, try operand(set, scope), try operand(element, scope),
-                onTrue: onTrue, onFalse: onFalse)
-        case .intersects(let left, let right):
-            return emitTest(
-                .intersects, elementClass(of: left) ?? elementClass(of: right) ?? .word, 0, try operand(left, scope),
-                try operand(right, scope), onTrue: onTrue, onFalse: onFalse)
-        case .subset(let left, let right):
-            return emitTest(
-                .subset, elementClass(of: left) ?? elementClass(of: right) ?? .word, 0, try operand(left, scope),
-                try operand(right, scope), onTrue: onTrue, onFalse: onFalse)
+            return PreparedTest(
+                code: TestCode(
+                    .contains, valueClass(of: element) ?? .word, nil, try operand(set, scope),
+                    try operand(element, scope)))
+        case .intersects(let left, let right): return try prepare(.intersects, left, right, scope)
+        case .subset(let left, let right): return try prepare(.subset, left, right, scope)
         case .like(let left, let pattern):
             let parts = pattern.parts.map { index(of: OperandEntry(kind: .constant, slot: slot(of: .string($0)))) }
-            let offset = here
-            words.append(UInt32(parts.count))
-            words.append(contentsOf: parts)
-            return emitTest(.like, .string, 0, try operand(left, scope), offset, onTrue: onTrue, onFalse: onFalse)
+            let offset = place([UInt32(parts.count)] + parts)
+            return PreparedTest(code: TestCode(.like, .string, nil, try operand(left, scope), offset))
         case .inNetworks(let left, let networks):
-            let offset = here
-            words.append(UInt32(networks.count))
-            for network in networks { appendNetwork(network) }
-            return emitTest(
-                .inNetworks, .address, 0, try operand(left, scope), offset, onTrue: onTrue, onFalse: onFalse)
+            let offset = place([UInt32(networks.count)] + networks.flatMap(networkWords))
+            return PreparedTest(code: TestCode(.inNetworks, .address, nil, try operand(left, scope), offset))
         case .group(let group):
-            return emitTest(.group, .word, 0, UInt32(group), 0, onTrue: onTrue, onFalse: onFalse)
+            return PreparedTest(
+                code: TestCode(.group, .word, nil, UInt32(group)),
+                keys: KeySet(discriminator: .groups, keys: [.named(UInt32(group))]))
         case .container(let container):
-            return emitTest(.container, .word, 0, UInt32(container), 0, onTrue: onTrue, onFalse: onFalse)
+            return PreparedTest(
+                code: TestCode(.container, .word, nil, UInt32(container)),
+                keys: KeySet(discriminator: .containers, keys: [.named(UInt32(container))]))
         case .schedule(let schedule):
-            return emitTest(.schedule, .word, 0, scheduleOffsets[schedule], 0, onTrue: onTrue, onFalse: onFalse)
-        case .role(let role):
-            return emitTest(.role, .word, 0, UInt32(role), 0, onTrue: onTrue, onFalse: onFalse)
+            return PreparedTest(code: TestCode(.schedule, .word, nil, scheduleOffsets[schedule]))
+        case .role(let role): return PreparedTest(code: TestCode(.role, .word, nil, UInt32(role)))
         case .has(let reference):
-            return emitTest(
-                .has, .word, 0, try operand(.attribute(reference), scope), 0, onTrue: onTrue, onFalse: onFalse)
+            let operand = try operand(.attribute(reference), scope)
+            return PreparedTest(code: TestCode(.has, .word, nil, operand), presence: operand)
         }
     }
 
-    mutating func emitTest(
-        _ operation: Operation, _ valueClass: ValueClass, _ comparison: UInt8, _ left: UInt32, _ right: UInt32,
-        onTrue: UInt32, onFalse: UInt32
-    ) -> UInt32 {
+    private mutating func prepare(
+        _ operation: Operation, _ left: Operand, _ right: Operand, _ scope: RuleScope
+    ) throws(CompileError) -> PreparedTest {
+        PreparedTest(
+            code: TestCode(
+                operation, elementClass(of: left) ?? elementClass(of: right) ?? .word, nil, try operand(left, scope),
+                try operand(right, scope)))
+    }
+
+    private mutating func prepare(
+        _ left: Operand, _ comparison: Comparison, _ right: Operand, _ scope: RuleScope
+    ) throws(CompileError) -> PreparedTest {
+        if case .constant = left, !right.isConstant { return try prepare(right, comparison.mirrored, left, scope) }
+        let kind = valueClass(of: left) ?? valueClass(of: right) ?? .word
+        let first = try operand(left, scope)
+        if left == .now || right == .now {
+            return PreparedTest(
+                code: TestCode(.compareTime, kind, comparison, first, try operand(right, scope)))
+        }
+        guard case .constant(let constant) = right, left.isAttribute else {
+            let second = try operand(right, scope)
+            if kind == .string, comparison == .equal || comparison == .notEqual {
+                var code = TestCode(.compareTexts, kind, comparison, min(first, second), max(first, second))
+                code.high = memo(of: [code.left, code.right])
+                return PreparedTest(code: code)
+            }
+            return PreparedTest(
+                code: TestCode(kind == .word ? .compareWords : .compare, kind, comparison, first, second))
+        }
+        if let test = prepare(left, first, comparison, constant, kind) { return test }
+        return PreparedTest(code: TestCode(.compare, kind, comparison, first, try operand(right, scope)))
+    }
+
+    /// A comparison of an attribute with a constant; nil when it needs both as they are.
+    private mutating func prepare(
+        _ left: Operand, _ operand: UInt32, _ comparison: Comparison, _ constant: Constant, _ kind: ValueClass
+    ) -> PreparedTest? {
+        if kind == .word, let word = constant.word {
+            var test = PreparedTest(code: TestCode(operand, comparison, word: word))
+            let value = Int64(bitPattern: word)
+            switch comparison {
+            case .equal:
+                if let key = key(left, constant) { test.keys = keySet(operand, [key]) }
+                if case .boolean(let value) = constant {
+                    test.negatedKeys = keySet(operand, [.word(value ? 0 : 1)])
+                }
+                test.bound = Bound(operand: operand, least: value, most: value)
+            case .notEqual: break
+            case .less: test.bound = Bound(operand: operand, least: .min, most: value == .min ? .min : value - 1)
+            case .lessOrEqual: test.bound = Bound(operand: operand, least: .min, most: value)
+            case .greater: test.bound = Bound(operand: operand, least: value == .max ? .max : value + 1, most: .max)
+            case .greaterOrEqual: test.bound = Bound(operand: operand, least: value, most: .max)
+            }
+            return test
+        }
+        guard kind == .string, comparison == .equal || comparison == .notEqual,
+            case .text(let id)? = key(left, constant)
+        else { return nil }
+        remember(operand)
+        var test = PreparedTest(code: TestCode(.compareText, .string, comparison, operand, id))
+        if comparison == .equal { test.keys = keySet(operand, [.text(id)]) }
+        return test
+    }
+
+    private mutating func memo(of operands: [UInt32]) -> UInt32 {
+        if let known = pairMemos[operands] { return known }
+        let memo = nextMemo()
+        pairMemos[operands] = memo
+        return memo
+    }
+
+    private mutating func keySet(_ operand: UInt32, _ keys: [IndexKey]) -> KeySet {
+        if case .text? = keys.first { remember(operand) }
+        return KeySet(discriminator: .operand(operand), keys: keys)
+    }
+
+    /// The key by which an index finds a constant; nil when it cannot.
+    private mutating func key(_ operand: Operand, _ value: Constant) -> IndexKey? {
+        guard operand.isAttribute else { return nil }
+        if let word = value.word { return .word(word) }
+        if let text = value.text { return .text(textID(text)) }
+        return nil
+    }
+
+    /// Words that stand once for all who need the same.
+    mutating func place(_ content: [UInt32]) -> UInt32 {
+        if let known = placed[content] { return known }
         let offset = here
-        words.append(operation.rawValue | valueClass.rawValue << 8 | UInt32(comparison) << 16)
-        words.append(left)
-        words.append(right)
-        words.append(onTrue)
-        words.append(onFalse)
+        words.append(contentsOf: content)
+        placed[content] = offset
         return offset
     }
 
-    private mutating func appendNetwork(_ network: IPNetwork) {
+    private func networkWords(_ network: IPNetwork) -> [UInt32] {
         let mask = IPNetwork.mask(network.prefix)
-        for word in [network.address.high, network.address.low, mask.high, mask.low] {
-            words.append(UInt32(truncatingIfNeeded: word))
-            words.append(UInt32(truncatingIfNeeded: word >> 32))
+        return [network.address.high, network.address.low, mask.high, mask.low].flatMap {
+            [UInt32(truncatingIfNeeded: $0), UInt32(truncatingIfNeeded: $0 >> 32)]
         }
     }
 
@@ -121,18 +328,24 @@ extension Compiler {
             for term in terms {
                 list.append(try self.operand(term.operand, scope) | (term.isNegative ? SumLayout.takenOff : 0))
             }
-            let offset = typeTables[list] ?? here
-            if offset == here {
-                words.append(contentsOf: list)
-                typeTables[list] = offset
-            }
-            return index(of: OperandEntry(kind: .sum, table: offset))
+            return index(of: OperandEntry(kind: .sum, table: place(list)))
         }
     }
 
     /// The operand of an attribute. Where the entity types of the rule keep it in different slots or with
     /// different defaults, the operand carries a table by type.
     private mutating func attribute(
+        _ reference: AttributeReference, _ scope: RuleScope, kind: OperandKind, fallback: Constant?
+    ) throws(CompileError) -> UInt32 {
+        let key = AttributeKey(
+            scope: reference.scope, name: reference.name, ruleScope: scope.id, kind: kind, fallback: fallback)
+        if let known = attributes[key] { return known }
+        let index = try resolve(reference, scope, kind: kind, fallback: fallback)
+        attributes[key] = index
+        return index
+    }
+
+    private mutating func resolve(
         _ reference: AttributeReference, _ scope: RuleScope, kind: OperandKind, fallback: Constant?
     ) throws(CompileError) -> UInt32 {
         let owners = owners(of: reference, scope)
@@ -160,23 +373,24 @@ extension Compiler {
         let count = reference.scope == .action ? catalog.actions.count : catalog.entities.count
         let width = ImageLayout.tableRowWords
         var table = [UInt32](repeating: 0, count: count * width)
+        for row in 0..<count { table[row * width + 5] = OperandEntry.noSources }
         for place in places {
-            table[place.owner * width] = place.entry.slot
+            table[place.owner * width] = place.entry.slotOffset
             table[place.owner * width + 1] = place.entry.flags
             table[place.owner * width + 2] = place.entry.defaultSlot
+            table[place.owner * width + 5] = place.entry.sources
         }
-        let offset: UInt32
-        if let known = typeTables[table] {
-            offset = known
-        } else {
-            offset = here
+        let offset = typeTables[table] ?? here
+        if offset == here {
             words.append(contentsOf: table)
             typeTables[table] = offset
             typeTableRows.append((offset, count))
         }
         let flags = places.reduce(UInt32(0)) { $0 | $1.entry.flags }
         return index(
-            of: OperandEntry(kind: kind, scope: reference.scope, flags: flags, table: offset, name: reference))
+            of: OperandEntry(
+                kind: kind == .count ? .countByType : .attributeByType, scope: reference.scope, flags: flags,
+                table: offset, name: reference))
     }
 
     private func owners(of reference: AttributeReference, _ scope: RuleScope) -> [Int] {
@@ -298,6 +512,62 @@ extension Compiler {
         case .address: .address
         case .set: nil
         default: .word
+        }
+    }
+}
+
+extension PreparedCondition {
+    /// True for a test or a constant.
+    var isSimple: Bool {
+        switch self {
+        case .constant, .test: true
+        case .not(let inner): inner.isSimple
+        case .all, .any: false
+        }
+    }
+
+    /// Adds the parts that all have to hold.
+    func flatten(into parts: inout [PreparedCondition]) {
+        if case .all(let inner) = self {
+            for part in inner { part.flatten(into: &parts) }
+        } else {
+            parts.append(self)
+        }
+    }
+}
+
+extension Operand {
+    /// True for an attribute's value, with or without a fallback.
+    fileprivate var isAttribute: Bool {
+        switch self {
+        case .attribute, .attributeOr: true
+        case .constant, .subject, .resource, .now, .count, .sum: false
+        }
+    }
+
+    fileprivate var isConstant: Bool {
+        if case .constant = self { return true }
+        return false
+    }
+}
+
+extension Constant {
+    /// The payload of a value that is a word.
+    var word: UInt64? {
+        switch self {
+        case .boolean(let value): value ? 1 : 0
+        case .integer(let value), .decimal(let value), .datetime(let value), .duration(let value):
+            UInt64(bitPattern: value)
+        case .enumeration(let ordinal): UInt64(ordinal)
+        case .string, .reference, .address, .set: nil
+        }
+    }
+
+    /// The text of a string or a reference.
+    var text: String? {
+        switch self {
+        case .string(let text), .reference(_, let text): text
+        default: nil
         }
     }
 }

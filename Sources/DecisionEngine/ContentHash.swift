@@ -32,6 +32,9 @@ public enum ContentHash {
         return mix(mix(state, tail), 0xd6e8_feb8_6659_fd93)
     }
 
+    /// Hash of bytes in an array.
+    static func hash(_ bytes: [UInt8]) -> UInt64 { unsafe bytes.withUnsafeBytes { unsafe hash($0) } }
+
     /// Hash of a string's UTF-8.
     package static func hash(_ text: String) -> UInt64 {
         var text = text

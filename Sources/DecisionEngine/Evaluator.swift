@@ -1,10 +1,11 @@
 // Decides: walks a program over the records of one question. Allocates nothing, takes no lock.
 //
 // This file reads the image through an unchecked pointer. INVARIANT: `Program`'s image is written by the compiler
-// alone and keeps every offset inside it (Program.swift); the pointer is used only inside `withUnsafeBufferPointer`
-// of the image's array, which the program keeps alive. Everything that comes from outside is read through
-// `RecordView`, which checks each read.
+// alone and keeps every offset inside it (Program.swift); the program outlives the decision. Of each record it is checked
+// once, when the decision begins, how many slots lie in it (`Source.limit`); a slot below that is read without another
+// check. What slots lead to (strings, sets, addresses) is read through `RecordView`, which checks each read.
 
+import CLinux
 import Glibc
 import Memory
 import PolicyLanguage
@@ -16,36 +17,18 @@ extension Program {
     ///   - scratch: memory to reuse; its groups and containers must be set when the cell needs them, and its `rules` name
     ///     the rules that decided afterwards.
     package func decide(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
-        // Emptying an array costs calls even when it is empty, as the last two nearly always are.
-        if !scratch.rules.isEmpty { scratch.rules.removeAll(keepingCapacity: true) }
-        if !scratch.requires.isEmpty { scratch.requires.removeAll(keepingCapacity: true) }
-        if !scratch.obligations.isEmpty { scratch.obligations.removeAll(keepingCapacity: true) }
-        scratch.startStamp(roleCount)
-        return unsafe withUnsafePointer(to: inputs) { inputs in
-            var evaluation = unsafe Evaluation(self, inputs)
-            return evaluation.run(&scratch)
-        }
+        scratch.rules.removeAll()
+        scratch.requires.removeAll()
+        scratch.obligations.removeAll()
+        var evaluation = Evaluation(self, inputs, &scratch)
+        return evaluation.run(inputs, &scratch)
     }
 
     /// The offers whose condition holds for the subject at hand, by index of `CheckedPolicies.offers`, and whether the
     /// session meets what each demands.
     package func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
-        scratch.startStamp(roleCount)
-        return unsafe withUnsafePointer(to: inputs) { inputs in
-            var evaluation = unsafe Evaluation(self, inputs)
-            return evaluation.offers(&scratch)
-        }
-    }
-}
-
-extension DecisionScratch {
-    /// What was remembered of roles is void from now on.
-    @inline(__always)
-    fileprivate mutating func startStamp(_ roleCount: Int) {
-        stamp &+= 1
-        if roleMemo.count < roleCount {
-            roleMemo.append(contentsOf: repeatElement(0, count: roleCount - roleMemo.count))
-        }
+        var evaluation = Evaluation(self, inputs, &scratch)
+        return evaluation.offers(inputs, &scratch)
     }
 }
 
@@ -55,67 +38,135 @@ private struct Loaded {
     var payload: UInt64
     var record: RecordView
     var isPresent: Bool
+
+    static var absent: Loaded { Loaded(payload: 0, record: .empty, isPresent: false) }
+}
+
+/// What can be said of a record before its slots are read.
+private enum RecordState {
+    case empty, damaged, inactive, good
+}
+
+/// What becomes of a rule that matches.
+private enum Search {
+    case forbid, require, permit, obligation
 }
 
 /// One decision under way.
 ///
-/// INVARIANT: program and inputs outlive it: both are parameters of the call that makes it.
+/// INVARIANT: program and scratch outlive it: both are parameters of the call that makes it; the sources' and memos'
+/// memory stays where it is meanwhile.
 @safe
 private struct Evaluation {
     private unowned(unsafe) let owner: Program
     private let image: UnsafePointer<UInt32>
-    private let input: UnsafePointer<DecisionInputs>
+    private let sources: UnsafeMutablePointer<Source>
+    private let memos: UnsafeMutablePointer<UInt64>
+    private let operands: Int
     private let now: Int64
     private var boundary = Int64.max
+    private let subjectType: Int
+    private let action: Int
+    private let resourceType: Int
+    private let stamp: UInt32
     private var isDamaged = false
+    private var isPermitted = false
+    private var matchedAny = false
 
-    private let operands: Int
-    private let rules: Int
-
-    init(_ program: Program, _ input: UnsafePointer<DecisionInputs>) {
+    @inline(__always)
+    init(_ program: Program, _ inputs: DecisionInputs, _ scratch: inout DecisionScratch) {
+        scratch.memos.start(program.memoCount)
         unsafe owner = program
         unsafe image = program.image.base
-        unsafe self.input = input
-        now = unsafe input.pointee.now
+        unsafe sources = scratch.sources.base
+        unsafe memos = scratch.memos.base
+        stamp = scratch.memos.stamp
+        now = inputs.now
+        subjectType = inputs.subjectType
+        action = inputs.action
+        resourceType = inputs.resourceType
         operands = Int(unsafe image[ImageLayout.operandsOffset])
-        rules = Int(unsafe image[ImageLayout.rulesOffset])
     }
 
     @inline(__always)
     private func word(_ offset: Int) -> UInt32 { unsafe image[offset] }
 
+    @inline(__always)
+    private func word(_ offset: UInt32) -> UInt32 { unsafe image[Int(offset)] }
+
+    /// Two words.
+    @inline(__always)
+    private func pair(_ offset: Int) -> UInt64 {
+        unsafe UnsafeRawPointer(image).loadUnaligned(fromByteOffset: offset &* 4, as: UInt64.self)
+    }
+
+    @inline(__always)
+    private func source(_ index: Int) -> Source { unsafe sources[index] }
+
     /// For what is rarely needed.
     private var program: Program { unsafe owner }
 
-    @inline(__always)
-    private var inputs: DecisionInputs { unsafe input.pointee }
-
     // MARK: The order of a decision
 
-    mutating func run(_ scratch: inout DecisionScratch) -> Verdict {
+    @inline(__always)
+    mutating func run(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
         guard let cell = cell() else { return Verdict(kind: .error, cause: .actionNotDefined) }
-        if let early = preliminaries() { return early }
-        let list = word(Int(word(ImageLayout.cellsOffset)) &+ cell)
-        if list == ImageLayout.undefinedCell { return Verdict(kind: .error, cause: .actionNotDefined) }
+        if let early = preliminaries(inputs) { return early }
+        let list = Int(word(Int(word(ImageLayout.cellsOffset)) &+ cell))
+        if list == Int(ImageLayout.undefinedCell) { return Verdict(kind: .error, cause: .actionNotDefined) }
         if list == 0 { return finish(Verdict(kind: .notPermitted)) }
-        let count = Int(word(Int(list)))
-        for position in 1...count {
-            if let bad = checkReads(Int(word(Int(word(Int(list) &+ position))))) { return bad }
-        }
-        for position in 1...count {
-            let root = word(Int(word(Int(list) &+ position)) &+ 1)
-            if root != 0, let rule = firstForbid(root, &scratch) {
-                scratch.rules.append(rule)
-                return finish(Verdict(kind: .forbidden), list, count, &scratch)
+        let counts = word(list &+ 2)
+        var branch = list &+ ImageLayout.listWords
+        prefetchNode(branch &+ (Int(counts & 0xff) &+ Int((counts >> 8) & 0xff)) &* 2)
+        prefetchNode(branch)
+        if let bad = checkReads(list) { return bad }
+
+        var end = branch &+ Int(counts & 0xff) &* 2
+        while branch < end {
+            if search(pair(branch), .forbid, &scratch) {
+                return finish(Verdict(kind: .forbidden), list, 1, &scratch)
             }
+            branch &+= 2
         }
-        var joined = Demand.nothing
-        for position in 1...count {
-            let root = word(Int(word(Int(list) &+ position)) &+ 2)
-            if root != 0 { collectRequires(root, &joined, &scratch) }
+        end = branch &+ Int((counts >> 8) & 0xff) &* 2
+        while branch < end {
+            _ = search(pair(branch), .require, &scratch)
+            branch &+= 2
         }
-        let verdict = permits(list, count, joined, &scratch)
-        return finish(verdict, list, count, &scratch)
+        end = branch &+ Int((counts >> 16) & 0xff) &* 2
+        while branch < end {
+            if search(pair(branch), .permit, &scratch) { break }
+            branch &+= 2
+        }
+        return conclude(list, &scratch)
+    }
+
+    /// Asks for the first lines of the node that a branch of a list leads to.
+    @inline(__always)
+    private func prefetchNode(_ branch: Int) {
+        // A list ends with a branch that is never followed, so there always is one here. Where it leads to a rule, the
+        // address is none of the image; a prefetch may name any.
+        let node = unsafe UnsafeRawPointer(image) + Int(word(branch) & ~ImageLayout.demanding) &* 4
+        unsafe stile_prefetch(node)
+        unsafe stile_prefetch(node + 64)
+    }
+
+    /// The answer when no forbid matches.
+    @inline(__always)
+    private mutating func conclude(_ list: Int, _ scratch: inout DecisionScratch) -> Verdict {
+        if isPermitted {
+            for position in 0..<scratch.requires.count { scratch.rules.append(scratch.requires[position]) }
+            return finish(Verdict(kind: .permitted), list, 0, &scratch)
+        }
+        if matchedAny, let best = scratch.best {
+            scratch.rules.append(best.rule)
+            for position in 0..<scratch.requires.count { scratch.rules.append(scratch.requires[position]) }
+            var verdict = Verdict(kind: .stepUp)
+            verdict.demand = best.demand
+            verdict.level = best.level
+            return finish(verdict, list, 2, &scratch)
+        }
+        return finish(Verdict(kind: .notPermitted, cause: matchedAny ? .stepUpUnreachable : .rules), list, 1, &scratch)
     }
 
     /// As `Program.cell`, on the image; nil when an index is out of range.
@@ -123,77 +174,99 @@ private struct Evaluation {
     private func cell() -> Int? {
         let types = Int(word(ImageLayout.typeCount))
         let actions = Int(word(ImageLayout.actionCount))
-        let subject = inputs.subjectType
-        let resource = inputs.resourceType
-        let action = inputs.action
-        guard subject >= 0, subject < types, resource >= 0, resource < types, action >= 0, action < actions else {
-            return nil
-        }
-        let ordinal = Int(word(Int(word(ImageLayout.typesOffset)) &+ subject) & ~ImageLayout.mustExist)
-        return ordinal == 0 ? nil : ((ordinal &- 1) &* types &+ resource) &* actions &+ action
+        guard subjectType >= 0, subjectType < types, resourceType >= 0, resourceType < types, action >= 0,
+            action < actions
+        else { return nil }
+        let ordinal = Int(word(Int(word(ImageLayout.typesOffset)) &+ subjectType) & ~ImageLayout.mustExist)
+        return ordinal == 0 ? nil : ((ordinal &- 1) &* types &+ resourceType) &* actions &+ action
     }
 
-    /// Slot of the session that the header names.
+    /// The duties that go with the answer: of permits (0), denials (1) or step-ups (2).
     @inline(__always)
-    private func sessionSlot(_ name: Int) -> Int { Int(word(name)) }
-
-    /// The duties that go with the answer.
     private mutating func finish(
-        _ verdict: Verdict, _ list: UInt32, _ count: Int, _ scratch: inout DecisionScratch
+        _ verdict: Verdict, _ list: Int, _ occasion: UInt32, _ scratch: inout DecisionScratch
     ) -> Verdict {
-        let root: Int
-        switch verdict.kind {
-        case .permitted: root = 4
-        case .forbidden, .notPermitted: root = 5
-        case .stepUp: root = 6
-        case .error: return finish(verdict)
-        }
-        for position in 1...count {
-            let root = word(Int(word(Int(list) &+ position)) &+ root)
-            if root != 0 { collectObligations(root, &scratch) }
-        }
+        let counts = word(list &+ 3)
+        if counts != 0 { collectObligations(list, occasion, &scratch) }
         return finish(verdict)
     }
 
-    private mutating func collectObligations(_ root: UInt32, _ scratch: inout DecisionScratch) {
-        let first = word(ImageLayout.ruleCount)
-        walk(root, &scratch) { evaluation, rule, scratch in
-            if evaluation.matches(rule, &scratch), !scratch.obligations.contains(rule &- first) {
-                scratch.obligations.append(rule &- first)
-            }
-            return false
+    private mutating func collectObligations(_ list: Int, _ occasion: UInt32, _ scratch: inout DecisionScratch) {
+        var counts = UInt64(word(list &+ 2)) | UInt64(word(list &+ 3)) << 24
+        var branch = list &+ ImageLayout.listWords
+        for _ in 0..<occasion &+ 3 {
+            branch &+= Int(counts & 0xff) &* 2
+            counts >>= 8
+        }
+        for _ in 0..<counts & 0xff {
+            _ = search(pair(branch), .obligation, &scratch)
+            branch &+= 2
         }
         scratch.obligations.sort()
     }
 
-    /// What no policy can change: ended subjects and sessions, unknown subjects, damaged records.
-    private mutating func preliminaries() -> Verdict? {
-        if inputs.subject.isEmpty {
-            let type = word(Int(word(ImageLayout.typesOffset)) &+ inputs.subjectType)
-            if type & ImageLayout.mustExist != 0 { return Verdict(kind: .error, cause: .unknownSubject) }
-        } else if !inputs.subject.isWellFormed {
-            return Verdict(kind: .error, cause: .recordDamaged)
-        } else if inputs.subject.isInactive {
-            return Verdict(kind: .forbidden, cause: .subjectInactive)
+    /// Notes where a record lies and how many of its slots lie in it.
+    @inline(__always)
+    private func place(_ index: Int, _ view: RecordView) -> RecordState {
+        unsafe sources[index].count = view.count
+        guard view.count >= RecordLayout.headerSize else {
+            unsafe sources[index].limit = 0
+            return view.count == 0 ? .empty : .damaged
         }
-        if !inputs.session.isEmpty {
-            if !inputs.session.isWellFormed { return Verdict(kind: .error, cause: .recordDamaged) }
-            if inputs.session.isInactive { return Verdict(kind: .forbidden, cause: .sessionEnded) }
-            let ends = sessionSlot(ImageLayout.sessionEndsAt)
-            if inputs.session.validUntil(ends) == RecordLayout.forever {
-                let end = Int64(bitPattern: inputs.session.payload(ends))
+        let head = view.load64(0)
+        let end = RecordLayout.headerSize &+ Int((head >> 16) & 0xffff) &* RecordLayout.slotSize
+        unsafe sources[index].base = view.base.unsafelyUnwrapped
+        unsafe sources[index].limit = min(end, view.count & ~15)
+        if end > view.count || UInt8(truncatingIfNeeded: head) != RecordLayout.plain { return .damaged }
+        return UInt8(truncatingIfNeeded: head >> 8) & RecordLayout.inactive != 0 ? .inactive : .good
+    }
+
+    /// Notes where an id lies.
+    @inline(__always)
+    private func placeIdentity(_ index: Int, _ view: RecordView) {
+        unsafe sources[index].count = view.count
+        if let base = unsafe view.base { unsafe sources[index].base = base }
+    }
+
+    /// What no policy can change: ended subjects and sessions, unknown subjects, damaged records.
+    @inline(__always)
+    private mutating func preliminaries(_ inputs: DecisionInputs) -> Verdict? {
+        // The views of subject and resource come from anywhere in memory: all their lines are asked for at once.
+        inputs.subject.prefetch()
+        inputs.resource.prefetch()
+        // What a question says need not be whole: its slots that lie in it count.
+        _ = place(SourceIndex.subjectInQuestion, inputs.subjectInQuestion)
+        _ = place(SourceIndex.resourceInQuestion, inputs.resourceInQuestion)
+        _ = place(SourceIndex.actionInQuestion, inputs.actionInQuestion)
+        _ = place(SourceIndex.context, inputs.context)
+        placeIdentity(SourceIndex.subjectID, inputs.subjectID)
+        placeIdentity(SourceIndex.resourceID, inputs.resourceID)
+        let device = place(SourceIndex.device, inputs.device)
+        let session = place(SourceIndex.session, inputs.session)
+        let subject = place(SourceIndex.subject, inputs.subject)
+        let resource = place(SourceIndex.resource, inputs.resource)
+        switch subject {
+        case .good: break
+        case .empty:
+            let type = word(Int(word(ImageLayout.typesOffset)) &+ subjectType)
+            if type & ImageLayout.mustExist != 0 { return Verdict(kind: .error, cause: .unknownSubject) }
+        case .damaged: return Verdict(kind: .error, cause: .recordDamaged)
+        case .inactive: return Verdict(kind: .forbidden, cause: .subjectInactive)
+        }
+        if session != .empty {
+            if session == .damaged { return Verdict(kind: .error, cause: .recordDamaged) }
+            if session == .inactive { return Verdict(kind: .forbidden, cause: .sessionEnded) }
+            if let end = sessionWord(ImageLayout.sessionEndsAt) {
+                let end = Int64(bitPattern: end)
                 if end <= now { return Verdict(kind: .forbidden, cause: .sessionEnded) }
                 boundary = min(boundary, end)
             }
         }
-        if !inputs.device.isEmpty && !inputs.device.isWellFormed
-            || !inputs.resource.isEmpty && !inputs.resource.isWellFormed
-        {
-            return Verdict(kind: .error, cause: .recordDamaged)
-        }
+        if device == .damaged || resource == .damaged { return Verdict(kind: .error, cause: .recordDamaged) }
         return nil
     }
 
+    @inline(__always)
     private func finish(_ verdict: Verdict) -> Verdict {
         if isDamaged { return Verdict(kind: .error, cause: .recordDamaged) }
         var verdict = verdict
@@ -201,36 +274,70 @@ private struct Evaluation {
         return verdict
     }
 
-    private mutating func checkReads(_ offset: Int) -> Verdict? {
-        if offset == 0 { return nil }
-        let count = Int(word(offset))
-        for position in 0..<count {
-            let entry = offset &+ 1 &+ position &* 3
-            guard isMember(word(entry &+ 1), inputs.action), isMember(word(entry &+ 2), inputs.resourceType) else {
-                continue
+    // MARK: What the question has to give
+
+    @inline(__always)
+    private mutating func checkReads(_ list: Int) -> Verdict? {
+        let reads = Int(word(list))
+        if reads != 0, let bad = check(reads) { return bad }
+        let further = Int(word(list &+ 1))
+        if further != 0 {
+            for position in 0..<Int(word(further)) {
+                if let bad = check(Int(word(further &+ 1 &+ position))) { return bad }
             }
-            let operand = Int(word(entry))
-            let place = place(operand)
-            if place.flags & OperandFlags.stored != 0 {
-                let validUntil = stored(place.scope).validUntil(place.slot)
-                if validUntil > now {
-                    // When it ends, the question may lack the attribute: that is a change by time too.
-                    boundary = min(boundary, validUntil)
+        }
+        return nil
+    }
+
+    @inline(__always)
+    private mutating func check(_ reads: Int) -> Verdict? {
+        var row = reads &+ 1
+        let end = row &+ Int(word(reads)) &* ImageLayout.readWords
+        while row < end {
+            let operand = operands &+ Int(word(row)) &* ImageLayout.operandWords
+            if word(operand) & 0xff == OperandKind.attribute.rawValue {
+                if isGiven(Int(word(operand &+ 1)), word(operand &+ 6)) {
+                    row &+= ImageLayout.readWords
                     continue
                 }
             }
-            let validUntil = inQuestion(place.scope).validUntil(place.slot)
-            var verdict = Verdict(kind: .error)
-            verdict.attribute = operand
-            if place.flags & OperandFlags.inQuestion != 0 && validUntil == RecordLayout.malformed {
-                verdict.cause = .attributeMalformed
-                return verdict
+            if let bad = checkSlowly(row) { return bad }
+            row &+= ImageLayout.readWords
+        }
+        return nil
+    }
+
+    /// Whether a live stored value or the question gives the attribute.
+    @inline(__always)
+    private mutating func isGiven(_ slot: Int, _ places: UInt32) -> Bool {
+        let stored = source(Int(places & 0xff))
+        if slot < stored.limit {
+            let validUntil = stored.validUntil(slot)
+            if validUntil > now {
+                // When it ends, the question may lack the attribute: that is a change by time too.
+                if validUntil < boundary { boundary = validUntil }
+                return true
             }
-            let isGiven = place.flags & OperandFlags.inQuestion != 0 && validUntil > now
-            if !isGiven && place.flags & OperandFlags.required != 0 {
-                verdict.cause = .attributeMissing
-                return verdict
-            }
+        }
+        let given = source(Int(places >> 8))
+        return slot < given.limit && given.validUntil(slot) > now
+    }
+
+    private mutating func checkSlowly(_ row: Int) -> Verdict? {
+        let operand = Int(word(row))
+        guard isMember(word(row &+ 1), action), isMember(word(row &+ 2), resourceType) else { return nil }
+        let place = place(operand)
+        if isGiven(place.slot, place.sources) { return nil }
+        var verdict = Verdict(kind: .error)
+        verdict.attribute = operand
+        let given = source(Int(place.sources >> 8))
+        if place.slot < given.limit, given.validUntil(place.slot) == RecordLayout.malformed {
+            verdict.cause = .attributeMalformed
+            return verdict
+        }
+        if place.flags & OperandFlags.required != 0 {
+            verdict.cause = .attributeMissing
+            return verdict
         }
         return nil
     }
@@ -241,72 +348,57 @@ private struct Evaluation {
         set == 0 || word(Int(set) &+ index / 32) & (1 << UInt32(index % 32)) != 0
     }
 
-    // MARK: The three questions of the semantics
+    // MARK: Rules that match
 
-    private mutating func firstForbid(_ root: UInt32, _ scratch: inout DecisionScratch) -> UInt32? {
-        var found: UInt32?
-        walk(root, &scratch) { evaluation, rule, scratch in
-            if evaluation.matches(rule, &scratch) {
-                found = rule
-                return true
-            }
-            return false
-        }
-        return found
-    }
-
-    private mutating func collectRequires(_ root: UInt32, _ joined: inout Demand, _ scratch: inout DecisionScratch) {
-        walk(root, &scratch) { evaluation, rule, scratch in
-            if evaluation.matches(rule, &scratch), !scratch.requires.contains(rule) {
-                joined = joined.joined(with: evaluation.demand(rule))
+    /// Tries a rule.
+    /// - Returns: true when nothing more is to be tried.
+    @inline(__always)
+    private mutating func visit(
+        _ rule: UInt32, _ entry: UInt32, _ search: Search, _ scratch: inout DecisionScratch
+    ) -> Bool {
+        guard holds(entry, &scratch) else { return false }
+        switch search {
+        case .forbid:
+            scratch.rules.append(rule)
+            return true
+        case .require:
+            if !scratch.requires.contains(rule) {
+                let demand = demand(rule)
+                scratch.joined = scratch.requires.isEmpty ? demand : scratch.joined.joined(with: demand)
                 scratch.requires.append(rule)
             }
             return false
+        case .permit:
+            if rule & ImageLayout.demanding != 0 || !scratch.requires.isEmpty { return permit(rule, &scratch) }
+            isPermitted = true
+            scratch.rules.append(rule)
+            return true
+        case .obligation:
+            let number = rule &- word(ImageLayout.ruleCount)
+            if !scratch.obligations.contains(number) { scratch.obligations.append(number) }
+            return false
         }
     }
 
-    private mutating func permits(
-        _ list: UInt32, _ count: Int, _ joined: Demand, _ scratch: inout DecisionScratch
-    ) -> Verdict {
-        var isPermitted = false
-        var best: (rule: UInt32, demand: Demand, level: Int)?
-        var matchedAny = false
-        for position in 1...count {
-            let root = word(Int(word(Int(list) &+ position)) &+ 3)
-            if root == 0 { continue }
-            walk(root, &scratch) { evaluation, rule, scratch in
-                guard evaluation.matches(rule, &scratch) else { return false }
-                matchedAny = true
-                let demand = evaluation.demand(rule).joined(with: joined)
-                if evaluation.isMet(demand) {
-                    scratch.rules.append(rule)
-                    isPermitted = true
-                    return true
-                }
-                if let level = evaluation.reachableLevel(demand), evaluation.isLess(rule, demand, level, than: best) {
-                    best = (rule, demand, level)
-                }
-                return false
-            }
-            if isPermitted { break }
+    /// A permit that matches, when something is demanded.
+    private mutating func permit(_ marked: UInt32, _ scratch: inout DecisionScratch) -> Bool {
+        let rule = marked & ~ImageLayout.demanding
+        if !matchedAny { scratch.best = nil }
+        matchedAny = true
+        let demand = scratch.requires.isEmpty ? demand(rule) : demand(rule).joined(with: scratch.joined)
+        if isMet(demand) {
+            isPermitted = true
+            scratch.rules.append(rule)
+            return true
         }
-        if isPermitted {
-            scratch.rules.append(contentsOf: scratch.requires)
-            return Verdict(kind: .permitted)
+        if let level = reachableLevel(demand), isLess(rule, demand, level, than: scratch.best) {
+            scratch.best = StepUp(rule: rule, demand: demand, level: level)
         }
-        if let best {
-            scratch.rules.append(best.rule)
-            scratch.rules.append(contentsOf: scratch.requires)
-            var verdict = Verdict(kind: .stepUp)
-            verdict.demand = best.demand
-            verdict.level = best.level
-            return verdict
-        }
-        return Verdict(kind: .notPermitted, cause: matchedAny ? .stepUpUnreachable : .rules)
+        return false
     }
 
-    mutating func offers(_ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
-        if preliminaries() != nil { return [] }
+    mutating func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
+        if preliminaries(inputs) != nil { return [] }
         var found: [(offer: Int, isMet: Bool)] = []
         for (index, offer) in program.policies.offers.enumerated()
         where offer.subjectTypes.contains(inputs.subjectType) && holds(program.offerEntries[index], &scratch) {
@@ -316,23 +408,19 @@ private struct Evaluation {
     }
 
     private func demand(_ rule: UInt32) -> Demand {
-        let offset = rules &+ Int(rule) &* ImageLayout.ruleWords
+        let offset = Int(word(Int(word(ImageLayout.rulesOffset)) &+ Int(rule)))
         return Demand(
-            levels: UInt64(word(offset &+ 2)) | UInt64(word(offset &+ 3)) << 32,
-            within: Int64(bitPattern: UInt64(word(offset &+ 4)) | UInt64(word(offset &+ 5)) << 32),
-            methods: word(offset &+ 6))
+            levels: pair(offset), within: Int64(bitPattern: pair(offset &+ 2)), methods: word(offset &+ 4))
     }
 
     private mutating func isMet(_ demand: Demand) -> Bool {
         if demand == .nothing { return true }
-        let session = inputs.session
-        let levels = sessionWord(session, sessionSlot(ImageLayout.sessionLevels))
-        let methods = UInt32(truncatingIfNeeded: sessionWord(session, sessionSlot(ImageLayout.sessionMethods)))
+        let levels = sessionWord(ImageLayout.sessionLevels) ?? 0
+        let methods = UInt32(truncatingIfNeeded: sessionWord(ImageLayout.sessionMethods) ?? 0)
         if demand.levels & ~levels != 0 || demand.methods & ~methods != 0 { return false }
         if demand.within == .max { return true }
-        let authenticatedAt = sessionSlot(ImageLayout.sessionAuthenticatedAt)
-        guard session.validUntil(authenticatedAt) == RecordLayout.forever else { return false }
-        let since = Int64(bitPattern: session.payload(authenticatedAt))
+        guard let instant = sessionWord(ImageLayout.sessionAuthenticatedAt) else { return false }
+        let since = Int64(bitPattern: instant)
         let (age, overflowed) = now.subtractingReportingOverflow(since)
         if overflowed || age > demand.within { return false }
         let (last, passed) = since.addingReportingOverflow(demand.within)
@@ -340,9 +428,13 @@ private struct Evaluation {
         return true
     }
 
+    /// A slot of the session that the header names.
     @inline(__always)
-    private func sessionWord(_ session: RecordView, _ slot: Int) -> UInt64 {
-        session.validUntil(slot) == RecordLayout.forever ? session.payload(slot) : 0
+    private func sessionWord(_ name: Int) -> UInt64? {
+        let session = source(SourceIndex.session)
+        let slot = RecordLayout.headerSize &+ Int(word(name)) &* RecordLayout.slotSize
+        guard slot < session.limit, session.validUntil(slot) == RecordLayout.forever else { return nil }
+        return session.payload(slot)
     }
 
     /// The least level that a provider can bring about and that proves the demand; -1 when none is asked for; nil
@@ -357,7 +449,7 @@ private struct Evaluation {
     }
 
     private func isLess(
-        _ rule: UInt32, _ demand: Demand, _ level: Int, than best: (rule: UInt32, demand: Demand, level: Int)?
+        _ rule: UInt32, _ demand: Demand, _ level: Int, than best: StepUp?
     ) -> Bool {
         guard let best else { return true }
         if level != best.level { return level < best.level }
@@ -367,149 +459,317 @@ private struct Evaluation {
 
     // MARK: The index
 
-    /// Visits the rules that can match, until `visit` returns true. A rule may be visited more than once.
-    @inline(__always)
-    private mutating func walk(
-        _ root: UInt32, _ scratch: inout DecisionScratch,
-        _ visit: (inout Evaluation, UInt32, inout DecisionScratch) -> Bool
-    ) {
-        scratch.pending.removeAll()
-        var next = root
+    /// Tries the rules that can match, until one ends the search. A rule may be tried more than once.
+    private mutating func search(_ root: UInt64, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        var branch = root
         while true {
-            let node = Int(next)
+            let low = UInt32(truncatingIfNeeded: branch)
+            let entry = UInt32(truncatingIfNeeded: branch >> 32)
+            if entry != 0 { return visit(low, entry, kind, &scratch) }
+            let node = Int(low)
+            if node == 0 { return false }
             let head = word(node)
-            switch NodeKind(rawValue: head & 0xff) {
+            let child: UInt64
+            switch nodeKind(head) {
+            case .denseWords: child = loadWord(Int(word(node &+ 1))).map { dense(node, $0) } ?? 0
+            case .denseTexts: child = dense(node, UInt64(textID(Int(word(node &+ 1)))))
+            case .hashedWords: child = loadWord(Int(word(node &+ 1))).map { hashed(node, $0) } ?? 0
+            case .hashedTexts: child = hashed(node, UInt64(textID(Int(word(node &+ 1)))))
             case .leaf:
-                let count = Int(word(node &+ 1))
-                for position in 0..<count where visit(&self, word(node &+ 2 &+ position), &scratch) { return }
-            case .valueSwitch:
-                let child = switchChild(node, isString: head >> 8 == ValueClass.string.rawValue)
-                if child != 0 { scratch.pending.append(child) }
-                if word(node &+ 2) != 0 { scratch.pending.append(word(node &+ 2)) }
-            case .groupSwitch:
-                pushNamedChildren(node, &scratch.pending, scratch.groups)
-                if word(node &+ 2) != 0 { scratch.pending.append(word(node &+ 2)) }
-            case .containerSwitch:
-                pushNamedChildren(node, &scratch.pending, scratch.containers)
-                if word(node &+ 2) != 0 { scratch.pending.append(word(node &+ 2)) }
-            case .none:
-                isDamaged = true
-                return
+                var place = node &+ 2
+                let end = place &+ Int(head >> 8) &* 2
+                while place < end {
+                    if visit(word(place), word(place &+ 1), kind, &scratch) { return true }
+                    place &+= 2
+                }
+                return false
+            case .rankedGroups, .hashedGroups:
+                if searchGroups(node, kind, &scratch) { return true }
+                child = 0
+            case .rankedContainers, .hashedContainers:
+                if searchContainers(node, kind, &scratch) { return true }
+                child = 0
+            case .bitmaps: return searchBitmaps(node, kind, &scratch)
             }
-            guard let following = scratch.pending.popLast() else { return }
-            next = following
+            let also = pair(node &+ 6)
+            if also == 0 {
+                branch = child
+            } else {
+                // A single rule is tried at once; only where two nodes follow does the search divide.
+                if child >> 32 != 0 {
+                    if visit(UInt32(truncatingIfNeeded: child), UInt32(truncatingIfNeeded: child >> 32), kind, &scratch)
+                    {
+                        return true
+                    }
+                } else if child != 0, search(child, kind, &scratch) {
+                    return true
+                }
+                branch = also
+            }
         }
     }
 
+    // The compiler writes no other kinds than there are cases, in the order of the cases.
+
     @inline(__always)
-    private mutating func switchChild(_ node: Int, isString: Bool) -> UInt32 {
-        let loaded = load(Int(word(node &+ 1)))
-        guard loaded.isPresent else { return 0 }
-        let mask = word(node &+ 3)
-        if isString {
-            guard let text = loaded.record.string(loaded.payload) else {
-                isDamaged = true
-                return 0
-            }
-            var position = IndexHash.slot(text.hash, mask)
-            while true {
-                let entry = node &+ 4 &+ Int(position) &* 4
-                let child = word(entry &+ 3)
-                if child == 0 { return 0 }
-                let key = UInt64(word(entry)) | UInt64(word(entry &+ 1)) << 32
-                if key == text.hash, let constant = constantString(word(entry &+ 2)), constant.equals(text) {
-                    return child
-                }
-                position = (position &+ 1) & mask
-            }
-        }
-        var position = IndexHash.slot(loaded.payload, mask)
+    private func nodeKind(_ head: UInt32) -> NodeKind { unsafe unsafeBitCast(UInt8(head & 0xff), to: NodeKind.self) }
+
+    @inline(__always)
+    private func operandKind(_ head: UInt32) -> OperandKind {
+        unsafe unsafeBitCast(UInt8(head & 0xff), to: OperandKind.self)
+    }
+
+    @inline(__always)
+    private func operation(_ head: UInt32) -> Operation {
+        unsafe unsafeBitCast(UInt8(head & 0xff), to: Operation.self)
+    }
+
+    @inline(__always)
+    private func dense(_ node: Int, _ value: UInt64) -> UInt64 {
+        let place = value &- pair(node &+ 4)
+        return place < UInt64(word(node &+ 2))
+            ? pair(node &+ ImageLayout.nodeWords &+ Int(truncatingIfNeeded: place) &* 2) : 0
+    }
+
+    @inline(__always)
+    private func ranked(_ node: Int, _ value: UInt64) -> UInt64 {
+        let place = value &- pair(node &+ 4)
+        if place >= UInt64(word(node &+ 2)) { return 0 }
+        let row = node &+ ImageLayout.nodeWords &+ Int(truncatingIfNeeded: place >> 6) &* 4
+        let bits = pair(row)
+        let bit = UInt64(1) &<< place
+        if bits & bit == 0 { return 0 }
+        return pair(Int(word(row &+ 2)) &+ (bits & (bit &- 1)).nonzeroBitCount &* 2)
+    }
+
+    @inline(__always)
+    private func hashed(_ node: Int, _ value: UInt64) -> UInt64 {
+        let mask = word(node &+ 2)
+        var slot = IndexHash.slot(value, mask)
         while true {
-            let entry = node &+ 4 &+ Int(position) &* 4
-            let child = word(entry &+ 3)
-            if child == 0 { return 0 }
-            if UInt64(word(entry)) | UInt64(word(entry &+ 1)) << 32 == loaded.payload { return child }
-            position = (position &+ 1) & mask
+            let entry = node &+ ImageLayout.nodeWords &+ Int(slot) &* 4
+            let branch = pair(entry &+ 2)
+            if branch == 0 || pair(entry) == value { return branch }
+            slot = (slot &+ 1) & mask
         }
     }
 
+    private mutating func searchGroups(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        if !scratch.groups.isLazy { return searchNamed(node, scratch.groups.list.array, kind, &scratch) }
+        let members = source(SourceIndex.subject).view.memberships
+        return searchNamed(node, scratch.groups.table, members, kind, &scratch)
+    }
+
+    private mutating func searchContainers(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        if !scratch.containers.isLazy { return searchNamed(node, scratch.containers.list.array, kind, &scratch) }
+        let members = source(SourceIndex.resource).view.memberships
+        return searchNamed(node, scratch.containers.table, members, kind, &scratch)
+    }
+
     @inline(__always)
-    private func pushNamedChildren(_ node: Int, _ pending: inout WordList, _ named: borrowing NamedMemberships) {
-        let mask = word(node &+ 3)
-        for position in 0..<named.list.count {
-            let index = named.list[position]
-            var place = IndexHash.slot(UInt64(index), mask)
-            while true {
-                let entry = node &+ 4 &+ Int(place) &* 2
-                let child = word(entry &+ 1)
-                if child == 0 { break }
-                if word(entry) == index &+ 1 {
-                    pending.append(child)
-                    break
-                }
-                place = (place &+ 1) & mask
+    private mutating func searchNamed(
+        _ node: Int, _ table: MembershipTable, _ members: MembershipList, _ kind: Search,
+        _ scratch: inout DecisionScratch
+    ) -> Bool {
+        for position in 0..<members.count {
+            var isFound = false
+            table.forEachNamed(above: members[position]) { named in
+                if isFound { return }
+                let child = child(of: node, named)
+                if child != 0 { isFound = search(child, kind, &scratch) }
+            }
+            if isFound { return true }
+        }
+        return false
+    }
+
+    /// For memberships that were set directly, as tools and tests do.
+    private mutating func searchNamed(
+        _ node: Int, _ list: [UInt32], _ kind: Search, _ scratch: inout DecisionScratch
+    ) -> Bool {
+        for named in list {
+            let child = child(of: node, named)
+            if child != 0, search(child, kind, &scratch) { return true }
+        }
+        return false
+    }
+
+    @inline(__always)
+    private func child(of node: Int, _ named: UInt32) -> UInt64 {
+        switch nodeKind(word(node)) {
+        case .rankedGroups, .rankedContainers: ranked(node, UInt64(named))
+        default: hashed(node, UInt64(named))
+        }
+    }
+
+    /// Rules that the row of each of four operands has in common.
+    private mutating func searchBitmaps(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        let words = Int(word(node &+ 1))
+        let list = Int(word(node &+ 4))
+        let first = row(node &+ 8, words)
+        let second = row(node &+ 12, words)
+        let third = row(node &+ 16, words)
+        let fourth = row(node &+ 20, words)
+        for index in 0..<words {
+            let place = index &* 2
+            var bits = pair(first &+ place) & pair(second &+ place) & pair(third &+ place) & pair(fourth &+ place)
+            while bits != 0 {
+                let branch = list &+ (index &* 64 &+ bits.trailingZeroBitCount) &* 2
+                if visit(word(branch), word(branch &+ 1), kind, &scratch) { return true }
+                bits &= bits &- 1
             }
         }
+        return false
+    }
+
+    /// Where the row for the value of a dimension's operand begins.
+    private mutating func row(_ dimension: Int, _ words: Int) -> Int {
+        let count = Int(word(dimension &+ 1))
+        let cuts = Int(word(dimension &+ 2))
+        let rows = Int(word(dimension &+ 3))
+        guard let payload = loadWord(Int(word(dimension))) else { return rows &+ (count &+ 1) &* words &* 2 }
+        let value = Int64(bitPattern: payload)
+        var low = 0
+        var length = count
+        while length > 0 {
+            let half = length >> 1
+            let isBehind = Int64(bitPattern: pair(cuts &+ (low &+ half) &* 2)) <= value
+            low = isBehind ? low &+ half &+ 1 : low
+            length = isBehind ? length &- half &- 1 : half
+        }
+        return rows &+ low &* words &* 2
     }
 
     // MARK: Conditions
 
-    @inline(__always)
-    private mutating func matches(_ rule: UInt32, _ scratch: inout DecisionScratch) -> Bool {
-        holds(word(rules &+ Int(rule) &* ImageLayout.ruleWords), &scratch)
-    }
-
     private mutating func holds(_ entry: UInt32, _ scratch: inout DecisionScratch) -> Bool {
         var next = entry
-        while true {
-            if next == ImageLayout.accept { return true }
-            if next == ImageLayout.reject { return false }
+        while next < ImageLayout.reject {
             let offset = Int(next)
-            next = test(offset, &scratch) ? word(offset &+ 3) : word(offset &+ 4)
+            next = test(offset, &scratch) ? word(offset &+ 2) : word(offset &+ 3)
         }
+        return next == ImageLayout.accept
     }
 
     @inline(__always)
     private mutating func test(_ offset: Int, _ scratch: inout DecisionScratch) -> Bool {
         let head = word(offset)
         let left = Int(word(offset &+ 1))
-        let right = Int(word(offset &+ 2))
+        switch operation(head) {
+        case .compareWord:
+            guard let value = loadWord(left) else { return false }
+            return compareNumbers(Int64(bitPattern: value), Int64(bitPattern: pair(offset &+ 4)), head >> 16)
+        case .compareWords:
+            guard let first = loadWord(left), let second = loadWord(Int(word(offset &+ 4))) else { return false }
+            return compareNumbers(Int64(bitPattern: first), Int64(bitPattern: second), head >> 16)
+        case .compareText:
+            let id = textID(left)
+            if head >> 16 == Comparison.equal.orders { return id == word(offset &+ 4) }
+            return id != word(offset &+ 4) && id != TextID.absent
+        case .group:
+            if !scratch.groups.isLazy { return scratch.groups.contains(left) }
+            return scratch.groups.table.holds(left, source(SourceIndex.subject).view.memberships)
+        case .container:
+            if !scratch.containers.isLazy { return scratch.containers.contains(left) }
+            return scratch.containers.table.holds(left, source(SourceIndex.resource).view.memberships)
+        case .compareTexts: return compareTexts(offset)
+        case .role: return role(left, &scratch)
+        default: return testSlowly(offset)
+        }
+    }
+
+    private mutating func testSlowly(_ offset: Int) -> Bool {
+        let head = word(offset)
+        let left = Int(word(offset &+ 1))
+        let right = Int(word(offset &+ 4))
         let valueClass = (head >> 8) & 0xff
-        switch Operation(rawValue: head & 0xff) {
-        case .compare:
-            return valueClass == ValueClass.word.rawValue
-                ? compareWords(left, right, head >> 16) : compare(left, right, valueClass, head >> 16)
+        switch operation(head) {
+        case .compare: return compare(left, right, valueClass, head >> 16)
         case .compareTime: return compareTime(left, right, head >> 16)
         case .contains: return contains(left, right, valueClass)
         case .intersects: return overlap(left, right, valueClass, all: false)
         case .subset: return overlap(left, right, valueClass, all: true)
         case .like: return like(left, right)
         case .inNetworks: return inNetworks(left, right)
-        case .group: return scratch.groups.contains(left)
-        case .container: return scratch.containers.contains(left)
         case .schedule: return isInSchedule(left)
-        case .role: return role(left, &scratch)
         case .has: return load(left).isPresent
-        case .actionIn: return isMember(UInt32(right), inputs.action)
-        case .resourceTypeIn: return isMember(UInt32(right), inputs.resourceType)
-        case .none:
-            isDamaged = true
-            return false
+        case .actionIn: return isMember(UInt32(left), action)
+        case .resourceTypeIn: return isMember(UInt32(left), resourceType)
+        case .compareWord, .compareWords, .compareText, .compareTexts, .group, .container, .role: return damaged()
         }
     }
 
     private mutating func role(_ index: Int, _ scratch: inout DecisionScratch) -> Bool {
-        let memo = scratch.roleMemo[index]
-        if memo >> 1 == scratch.stamp { return memo & 1 == 1 }
+        let memo = unsafe memos[index]
+        if UInt32(truncatingIfNeeded: memo >> 32) == stamp { return memo & 1 == 1 }
         let value = holds(word(Int(word(ImageLayout.rolesOffset)) &+ index), &scratch)
-        scratch.roleMemo[index] = scratch.stamp << 1 | (value ? 1 : 0)
+        unsafe memos[index] = UInt64(stamp) << 32 | (value ? 1 : 0)
         return value
     }
 
+    /// Whether two values of the question are the same text: asked by many rules, compared once.
     @inline(__always)
-    private mutating func compareWords(_ left: Int, _ right: Int, _ comparison: UInt32) -> Bool {
-        guard let first = loadWord(left), let second = loadWord(right) else { return false }
-        return compareNumbers(Int64(bitPattern: first), Int64(bitPattern: second), comparison)
+    private mutating func compareTexts(_ offset: Int) -> Bool {
+        let place = Int(word(offset &+ 5))
+        let memo = unsafe memos[place]
+        let same: UInt64
+        if UInt32(truncatingIfNeeded: memo >> 32) == stamp {
+            same = memo
+        } else {
+            same = findSame(Int(word(offset &+ 1)), Int(word(offset &+ 4)))
+            unsafe memos[place] = UInt64(stamp) << 32 | same
+        }
+        // 0 for different, 1 for the same, 2 where one is absent: neither equal nor unequal.
+        let wanted: UInt64 = word(offset) >> 16 == Comparison.equal.orders ? 1 : 0
+        return same & 3 == wanted
+    }
+
+    private mutating func findSame(_ left: Int, _ right: Int) -> UInt64 {
+        let first = loadText(left)
+        let second = loadText(right)
+        guard first.isPresent, second.isPresent else { return 2 }
+        guard let one = first.record.string(first.payload), let two = second.record.string(second.payload) else {
+            isDamaged = true
+            return 2
+        }
+        return one.equals(two) ? 1 : 0
+    }
+
+    /// The id of an operand's text among those that the policies compare with.
+    @inline(__always)
+    private mutating func textID(_ operand: Int) -> UInt32 {
+        let place = Int(word(operands &+ operand &* ImageLayout.operandWords &+ 7))
+        let memo = unsafe memos[place]
+        if UInt32(truncatingIfNeeded: memo >> 32) == stamp { return UInt32(truncatingIfNeeded: memo) }
+        let id = findText(operand)
+        unsafe memos[place] = UInt64(stamp) << 32 | UInt64(id)
+        return id
+    }
+
+    private mutating func findText(_ operand: Int) -> UInt32 {
+        let loaded = loadText(operand)
+        if !loaded.isPresent { return TextID.absent }
+        guard let text = loaded.record.string(loaded.payload) else {
+            isDamaged = true
+            return TextID.absent
+        }
+        let table = Int(word(ImageLayout.textsOffset))
+        let mask = word(ImageLayout.textsMask)
+        var slot = IndexHash.slot(text.hash, mask)
+        while true {
+            let entry = pair(table &+ Int(slot) &* 2)
+            let place = Int(entry >> 32)
+            if place == 0 { return TextID.other }
+            if UInt32(truncatingIfNeeded: entry) == UInt32(truncatingIfNeeded: text.hash),
+                pair(place &+ 2) == text.hash,
+                unsafe Int(word(place &+ 1)) == text.bytes.count,
+                unsafe Bytes.areEqual(
+                    UnsafeRawPointer(image + place + ImageLayout.textWords), text.bytes.baseAddress, text.bytes.count)
+            {
+                return word(place)
+            }
+            slot = (slot &+ 1) & mask
+        }
     }
 
     private mutating func compareTime(_ left: Int, _ right: Int, _ comparison: UInt32) -> Bool {
@@ -519,22 +779,16 @@ private struct Evaluation {
         return compareNumbers(Int64(bitPattern: first), Int64(bitPattern: second), comparison)
     }
 
+    /// Whether two numbers stand in one of these orders (`Comparison.orders`): without a branch that could go either way.
     @inline(__always)
-    private func compareNumbers(_ first: Int64, _ second: Int64, _ comparison: UInt32) -> Bool {
-        switch Comparison(rawValue: UInt8(truncatingIfNeeded: comparison)) {
-        case .equal: return first == second
-        case .notEqual: return first != second
-        case .less: return first < second
-        case .lessOrEqual: return first <= second
-        case .greater: return first > second
-        case .greaterOrEqual: return first >= second
-        case .none: return false
-        }
+    private func compareNumbers(_ first: Int64, _ second: Int64, _ orders: UInt32) -> Bool {
+        let order = UInt32(first >= second ? 1 : 0) &+ UInt32(first > second ? 1 : 0)
+        return (orders &>> order) & 1 != 0
     }
 
     private mutating func compare(_ left: Int, _ right: Int, _ valueClass: UInt32, _ comparison: UInt32) -> Bool {
-        let first = load(left)
-        let second = load(right)
+        let first = loadText(left)
+        let second = loadText(right)
         guard first.isPresent, second.isPresent else { return false }
         let order: Int
         if valueClass == ValueClass.string.rawValue {
@@ -542,8 +796,8 @@ private struct Evaluation {
                 isDamaged = true
                 return false
             }
-            if comparison == UInt32(Comparison.equal.rawValue) { return one.equals(two) }
-            if comparison == UInt32(Comparison.notEqual.rawValue) { return !one.equals(two) }
+            if comparison == Comparison.equal.orders { return one.equals(two) }
+            if comparison == Comparison.notEqual.orders { return !one.equals(two) }
             order = one.compareBytes(two)
         } else {
             guard let one = first.record.address(first.payload), let two = second.record.address(second.payload) else {
@@ -655,15 +909,12 @@ private struct Evaluation {
         let count = Int(word(networks))
         for position in 0..<count {
             let offset = networks &+ 1 &+ position &* 8
-            if address.high & long(offset &+ 4) == long(offset), address.low & long(offset &+ 6) == long(offset &+ 2) {
+            if address.high & pair(offset &+ 4) == pair(offset), address.low & pair(offset &+ 6) == pair(offset &+ 2) {
                 return true
             }
         }
         return false
     }
-
-    @inline(__always)
-    private func long(_ offset: Int) -> UInt64 { UInt64(word(offset)) | UInt64(word(offset &+ 1)) << 32 }
 
     /// Whether `now` is in a schedule's window; notes when that changes. The same as `Schedule.state(at:)`, on the image.
     private mutating func isInSchedule(_ offset: Int) -> Bool {
@@ -672,11 +923,11 @@ private struct Evaluation {
         var high = Int(word(offset)) &- 1
         while low < high {
             let middle = (low &+ high &+ 1) >> 1
-            if Int64(bitPattern: long(spans &+ middle &* 3)) <= now { low = middle } else { high = middle &- 1 }
+            if Int64(bitPattern: pair(spans &+ middle &* 3)) <= now { low = middle } else { high = middle &- 1 }
         }
         let count = Int(word(offset))
         var end = Int64.max
-        if low &+ 1 < count { end = Int64(bitPattern: long(spans &+ (low &+ 1) &* 3)) }
+        if low &+ 1 < count { end = Int64(bitPattern: pair(spans &+ (low &+ 1) &* 3)) }
         let east = Int64(Int32(bitPattern: word(spans &+ low &* 3 &+ 2))) &* 1000
         let week = ScheduleTime.week
         let position = ScheduleTime.position(of: now, east: east)
@@ -702,89 +953,83 @@ private struct Evaluation {
     // MARK: Values
 
     /// Where an attribute lies for the types at hand: the operand itself, or its row for the type.
-    @inline(__always)
-    private func place(_ operand: Int) -> (scope: UInt32, slot: Int, flags: UInt32, constant: Int) {
+    private func place(_ operand: Int) -> (slot: Int, flags: UInt32, constant: Int, sources: UInt32) {
         let offset = operands &+ operand &* ImageLayout.operandWords
         let head = word(offset)
-        let scope = (head >> 8) & 0xff
-        let table = word(offset &+ 5)
-        if table == 0 { return (scope, Int(word(offset &+ 1)), head >> 16, offset &+ 2) }
+        let kind = head & 0xff
+        if kind != OperandKind.attributeByType.rawValue && kind != OperandKind.countByType.rawValue {
+            return (Int(word(offset &+ 1)), head >> 16, offset &+ 2, word(offset &+ 6))
+        }
         let owner: Int
-        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: scope)) {
-        case .subject: owner = inputs.subjectType
-        case .action: owner = inputs.action
-        default: owner = inputs.resourceType
+        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: head >> 8)) {
+        case .subject: owner = subjectType
+        case .action: owner = action
+        default: owner = resourceType
         }
-        let row = Int(table) &+ owner &* ImageLayout.tableRowWords
-        return (scope, Int(word(row)), word(row &+ 1), row &+ 2)
-    }
-
-    @inline(__always)
-    private func stored(_ scope: UInt32) -> RecordView {
-        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: scope)) {
-        case .subject: inputs.subject
-        case .resource: inputs.resource
-        case .session: inputs.session
-        case .device: inputs.device
-        default: .empty
-        }
-    }
-
-    @inline(__always)
-    private func inQuestion(_ scope: UInt32) -> RecordView {
-        switch AttributeScope(rawValue: UInt8(truncatingIfNeeded: scope)) {
-        case .resource: inputs.resourceInQuestion
-        case .subject: inputs.subjectInQuestion
-        case .action: inputs.actionInQuestion
-        case .context: inputs.context
-        default: .empty
-        }
+        let row = Int(word(offset &+ 5)) &+ owner &* ImageLayout.tableRowWords
+        return (Int(word(row)), word(row &+ 1), row &+ 2, word(row &+ 5))
     }
 
     /// The payload of a value that is a word; nil for an absent one.
     @inline(__always)
     private mutating func loadWord(_ operand: Int) -> UInt64? {
         let offset = operands &+ operand &* ImageLayout.operandWords
-        let kind = word(offset) & 0xff
-        if kind == OperandKind.constant.rawValue { return long(offset &+ 3) }
-        if kind == OperandKind.attribute.rawValue {
-            let place = place(operand)
-            if place.flags & OperandFlags.stored != 0 {
-                let record = stored(place.scope)
-                let validUntil = record.validUntil(place.slot)
-                if validUntil > now {
-                    if validUntil < boundary { boundary = validUntil }
-                    return record.payload(place.slot)
-                }
-            }
-            if place.flags & OperandFlags.inQuestion != 0 {
-                let record = inQuestion(place.scope)
-                if record.validUntil(place.slot) > now { return record.payload(place.slot) }
-            }
-            return word(place.constant) == 0 ? nil : long(place.constant &+ 1)
+        guard word(offset) & 0xff == OperandKind.attribute.rawValue else {
+            let loaded = load(operand)
+            return loaded.isPresent ? loaded.payload : nil
         }
-        let loaded = load(operand)
-        return loaded.isPresent ? loaded.payload : nil
+        let slot = Int(word(offset &+ 1))
+        let places = word(offset &+ 6)
+        let stored = source(Int(places & 0xff))
+        if slot < stored.limit {
+            let validUntil = stored.validUntil(slot)
+            if validUntil > now {
+                if validUntil < boundary { boundary = validUntil }
+                return stored.payload(slot)
+            }
+        }
+        let given = source(Int(places >> 8))
+        if slot < given.limit, given.validUntil(slot) > now { return given.payload(slot) }
+        return word(offset &+ 2) == 0 ? nil : pair(offset &+ 3)
+    }
+
+    /// As `load`, without a call where the operand is an attribute in one place.
+    @inline(__always)
+    private mutating func loadText(_ operand: Int) -> Loaded {
+        let offset = operands &+ operand &* ImageLayout.operandWords
+        guard word(offset) & 0xff == OperandKind.attribute.rawValue else { return load(operand) }
+        let slot = Int(word(offset &+ 1))
+        let places = word(offset &+ 6)
+        let stored = source(Int(places & 0xff))
+        if slot < stored.limit {
+            let validUntil = stored.validUntil(slot)
+            if validUntil > now {
+                if validUntil < boundary { boundary = validUntil }
+                return Loaded(payload: stored.payload(slot), record: stored.view, isPresent: true)
+            }
+        }
+        let given = source(Int(places >> 8))
+        if slot < given.limit, given.validUntil(slot) > now {
+            return Loaded(payload: given.payload(slot), record: given.view, isPresent: true)
+        }
+        return constant(offset &+ 2)
     }
 
     private mutating func load(_ operand: Int) -> Loaded {
         let offset = operands &+ operand &* ImageLayout.operandWords
-        switch OperandKind(rawValue: word(offset) & 0xff) {
-        case .attribute: return attribute(operand)
+        switch operandKind(word(offset)) {
+        case .attribute, .attributeByType: return attribute(operand)
         case .constant: return constant(offset &+ 2)
-        case .subjectID: return identity(inputs.subjectID)
-        case .resourceID: return identity(inputs.resourceID)
+        case .subjectID: return identity(SourceIndex.subjectID)
+        case .resourceID: return identity(SourceIndex.resourceID)
         case .now: return Loaded(payload: UInt64(bitPattern: now), record: .empty, isPresent: true)
-        case .count:
+        case .count, .countByType:
             var loaded = attribute(operand)
             loaded.payload = UInt64(loaded.record.setCount(loaded.payload))
             return loaded
-        case .actionIndex: return Loaded(payload: UInt64(inputs.action), record: .empty, isPresent: true)
-        case .resourceTypeIndex: return Loaded(payload: UInt64(inputs.resourceType), record: .empty, isPresent: true)
+        case .actionIndex: return Loaded(payload: UInt64(action), record: .empty, isPresent: true)
+        case .resourceTypeIndex: return Loaded(payload: UInt64(resourceType), record: .empty, isPresent: true)
         case .sum: return sum(Int(word(offset &+ 5)))
-        case .none:
-            isDamaged = true
-            return Loaded(payload: 0, record: .empty, isPresent: false)
         }
     }
 
@@ -794,7 +1039,7 @@ private struct Evaluation {
         for position in 0..<Int(word(terms)) {
             let term = word(terms &+ 1 &+ position)
             let loaded = load(Int(term & ~SumLayout.takenOff))
-            if !loaded.isPresent { return Loaded(payload: 0, record: .empty, isPresent: false) }
+            if !loaded.isPresent { return .absent }
             total = SumTerm.add(Int64(bitPattern: loaded.payload), to: total, negated: term & SumLayout.takenOff != 0)
         }
         return Loaded(payload: UInt64(bitPattern: total), record: .empty, isPresent: true)
@@ -804,36 +1049,35 @@ private struct Evaluation {
     @inline(__always)
     private mutating func attribute(_ operand: Int) -> Loaded {
         let place = place(operand)
-        if place.flags & OperandFlags.stored != 0 {
-            let record = stored(place.scope)
-            let validUntil = record.validUntil(place.slot)
+        let stored = source(Int(place.sources & 0xff))
+        if place.slot < stored.limit {
+            let validUntil = stored.validUntil(place.slot)
             if validUntil > now {
                 if validUntil < boundary { boundary = validUntil }
-                return Loaded(payload: record.payload(place.slot), record: record, isPresent: true)
+                return Loaded(payload: stored.payload(place.slot), record: stored.view, isPresent: true)
             }
         }
-        if place.flags & OperandFlags.inQuestion != 0 {
-            let record = inQuestion(place.scope)
-            if record.validUntil(place.slot) > now {
-                return Loaded(payload: record.payload(place.slot), record: record, isPresent: true)
-            }
+        let given = source(Int(place.sources >> 8))
+        if place.slot < given.limit, given.validUntil(place.slot) > now {
+            return Loaded(payload: given.payload(place.slot), record: given.view, isPresent: true)
         }
         return constant(place.constant)
     }
 
     /// The id of subject or resource.
     @inline(__always)
-    private func identity(_ record: RecordView) -> Loaded {
-        Loaded(payload: record.identityPayload, record: record, isPresent: !record.isEmpty)
+    private func identity(_ index: Int) -> Loaded {
+        let record = source(index).view
+        return Loaded(payload: record.identityPayload, record: record, isPresent: !record.isEmpty)
     }
 
     /// The constant whose page and payload stand at an offset; absent when there is none.
     @inline(__always)
     private func constant(_ offset: Int) -> Loaded {
         let page = word(offset)
-        if page == 0 { return Loaded(payload: 0, record: .empty, isPresent: false) }
+        if page == 0 { return .absent }
         let record = page == ImageLayout.noHeap ? .empty : pool(Int(page) &- 1)
-        return Loaded(payload: long(offset &+ 1), record: record, isPresent: true)
+        return Loaded(payload: pair(offset &+ 1), record: record, isPresent: true)
     }
 
     /// A page of constants.
@@ -842,13 +1086,6 @@ private struct Evaluation {
         let entry = Int(word(ImageLayout.poolOffset)) &+ page &* 2
         let start = Int(word(entry))
         return unsafe RecordView(UnsafeRawBufferPointer(start: image + start, count: Int(word(entry &+ 1))))
-    }
-
-    /// A string of the pool, by its slot: a key of the index.
-    @inline(__always)
-    private func constantString(_ slot: UInt32) -> RecordString? {
-        let record = pool(Int(slot >> UInt32(ConstantPool.pageShift)))
-        return record.string(record.payload(Int(slot) & (ConstantPool.pageSize - 1)))
     }
 }
 

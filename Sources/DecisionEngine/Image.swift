@@ -22,12 +22,4 @@ final class Image: @unchecked Sendable {
 
     /// A word; 0 beyond the end. For what describes an image, off the hot path.
     func word(_ offset: Int) -> UInt32 { offset >= 0 && offset < count ? unsafe base[offset] : 0 }
-
-    /// Lends the record that begins at a word; an empty one beyond the end.
-    func withRecord<Result>(at offset: Int, bytes: Int, _ body: (RecordView) -> Result) -> Result {
-        guard offset >= 0, bytes >= 0, offset <= count, bytes <= (count - offset) * 4 else { return body(.empty) }
-        return withExtendedLifetime(self) {
-            body(unsafe RecordView(UnsafeRawBufferPointer(start: base + offset, count: bytes)))
-        }
-    }
 }

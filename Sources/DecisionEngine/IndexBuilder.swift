@@ -1,10 +1,11 @@
 // The index of a list of rules: a tree that leads from the values in a question to the rules that can still match.
 //
 // A condition such as `user.department == "Finance" and …` can only hold where the department is Finance: the rule
-// has the *key* Finance for that operand. A node switches on the operand that keys most rules into the smallest
-// buckets; rules without a key for it go to the node's `also` child, which is visited as well. So no rule is ever
-// copied into branches it does not name, and the tree is as large as the keys in the text. What a leaf holds is
-// tested in full: the index only has to be right about what it leaves out.
+// has the *key* Finance for that operand. A node switches on the operand that leaves the fewest rules to try; rules without
+// a key for it go to the node's `also` branch, which is visited as well. So no rule is copied into branches it does not
+// name, and none into more than `CompileLimits.maxCopiesOfRule`: the tree is as large as the keys in the text. What a branch
+// has settled is not asked again: a rule at its end is tried for the rest of its condition alone, and equal rests share
+// their code. Many rules that only ranges tell apart are searched by bitmaps (Bitmaps.swift).
 
 import PolicyLanguage
 
@@ -12,10 +13,18 @@ import PolicyLanguage
 enum IndexKey: Hashable {
     /// A word: Boolean, number, enum case, instant.
     case word(UInt64)
-    /// A string, by pool slot.
-    case string(UInt32)
+    /// A text of the image, by id.
+    case text(UInt32)
     /// A named group or container, by its index.
     case named(UInt32)
+
+    /// The key as the image has it.
+    var value: UInt64 {
+        switch self {
+        case .word(let word): word
+        case .text(let id), .named(let id): UInt64(id)
+        }
+    }
 }
 
 /// What an index switches on: an operand, the subject's groups, or the resource's containers.
@@ -23,231 +32,397 @@ enum Discriminator: Hashable, Comparable {
     case operand(UInt32)
     case groups
     case containers
+
+    /// True when a question has one value of it, not several.
+    var isSingle: Bool {
+        switch self {
+        case .operand: true
+        case .groups, .containers: false
+        }
+    }
+}
+
+/// Some values of a discriminator, each once.
+struct KeySet {
+    var discriminator: Discriminator
+    var keys: [IndexKey]
 }
 
 /// The values of each discriminator outside which a condition cannot hold.
-typealias NecessaryKeys = [Discriminator: Set<IndexKey>]
+typealias NecessaryKeys = [Discriminator: [IndexKey]]
 
-extension Compiler {
-    /// Builds the index of some rules.
-    /// - Returns: the root node's offset, 0 for no rules.
-    mutating func buildIndex(_ members: [Int], _ rules: [CompiledRule]) throws(CompileError) -> UInt32 {
-        if members.isEmpty { return 0 }
-        var keyed: [(rule: Int, keys: NecessaryKeys)] = []
-        keyed.reserveCapacity(members.count)
-        for member in members {
-            var budget = 256
-            var keys: NecessaryKeys = [:]
-            if members.count > CompileLimits.leafSize {
-                let rule = rules[member]
-                keys = try necessaryKeys(rule.condition, rule.scope, &budget) ?? [:]
-                if rule.isResidual { addScopeKeys(rule.scope, &keys) }
-            }
-            keyed.append((member, keys))
-        }
-        return emitNode(keyed, used: [], depth: 0)
-    }
+/// What the way through the index has settled: the discriminator has this value, or one of its values is this.
+struct Fact {
+    var discriminator: Discriminator
+    var key: IndexKey
+}
 
-    private mutating func addScopeKeys(_ rule: RuleScope, _ keys: inout NecessaryKeys) {
-        if let actions = rule.actions, actions.count <= CompileLimits.maxKeysOfRule {
-            keys[.operand(index(of: OperandEntry(kind: .actionIndex)))] = Set(actions.map { .word(UInt64($0)) })
-        }
-        if let types = rule.resourceTypes, types.count <= CompileLimits.maxKeysOfRule {
-            keys[.operand(index(of: OperandEntry(kind: .resourceTypeIndex)))] = Set(types.map { .word(UInt64($0)) })
-        }
-    }
+/// A part of a condition, all of which have to hold.
+struct Conjunct {
+    var condition: PreparedCondition
+    var cost: Int
+    /// It holds for these values and no others.
+    var exact: KeySet?
+    /// It holds wherever this operand has a value.
+    var presence: UInt32?
 
-    // MARK: Keys
-
-    /// The keys of a condition; nil when it can never hold.
-    private mutating func necessaryKeys(
-        _ condition: Condition, _ scope: RuleScope, _ budget: inout Int
-    ) throws(CompileError) -> NecessaryKeys? {
-        budget -= 1
-        if budget <= 0 { return [:] }
-        switch condition {
-        case .constant(let value): return value ? [:] : nil
-        case .all(let parts):
-            var keys: NecessaryKeys = [:]
-            for part in parts {
-                guard let more = try necessaryKeys(part, scope, &budget) else { return nil }
-                keys.merge(more) { $0.count <= $1.count ? $0 : $1 }
-            }
-            return keys
-        case .any(let parts):
-            var keys: NecessaryKeys?
-            for part in parts {
-                guard let more = try necessaryKeys(part, scope, &budget) else { continue }
-                guard let known = keys else {
-                    keys = more
-                    continue
-                }
-                var joined: NecessaryKeys = [:]
-                for (discriminator, values) in known {
-                    guard let others = more[discriminator] else { continue }
-                    let union = values.union(others)
-                    if union.count <= CompileLimits.maxKeysOfRule { joined[discriminator] = union }
-                }
-                keys = joined
-            }
-            return keys
-        case .not(.test(.compare(let left, .equal, .constant(.boolean(let value))), _)):
-            return try key(left, .boolean(!value), scope)
-        case .not: return [:]
-        case .test(.group(let group), _): return [.groups: [.named(UInt32(group))]]
-        case .test(.container(let container), _): return [.containers: [.named(UInt32(container))]]
-        case .test(.role(let role), _): return try necessaryKeys(policies.roles[role].condition, scope, &budget)
-        case .test(.compare(let left, .equal, .constant(let value)), _): return try key(left, value, scope)
-        case .test(.compare(.constant(let value), .equal, let right), _): return try key(right, value, scope)
-        case .test(.oneOf(let left, let values), _) where values.count <= CompileLimits.maxKeysOfRule:
-            var keys: NecessaryKeys = [:]
-            for value in values {
-                for (discriminator, more) in try key(left, value, scope) {
-                    keys[discriminator, default: []].formUnion(more)
-                }
-            }
-            return keys
-        case .test: return [:]
+    func isSettled(by facts: [Fact]) -> Bool {
+        for fact in facts {
+            if let exact, exact.discriminator == fact.discriminator, exact.keys.contains(fact.key) { return true }
+            if let presence, fact.discriminator == .operand(presence) { return true }
         }
-    }
-
-    private mutating func key(
-        _ operand: Operand, _ value: Constant, _ scope: RuleScope
-    ) throws(CompileError) -> NecessaryKeys {
-        switch operand {
-        case .attribute, .attributeOr: break
-        case .constant, .subject, .resource, .now, .count, .sum: return [:]
-        }
-        let key: IndexKey
-        switch value {
-        case .boolean(let value): key = .word(value ? 1 : 0)
-        case .integer(let value), .decimal(let value), .datetime(let value), .duration(let value):
-            key = .word(UInt64(bitPattern: value))
-        case .enumeration(let ordinal): key = .word(UInt64(ordinal))
-        case .string, .reference: key = .string(slot(of: value))
-        case .address, .set: return [:]
-        }
-        return [.operand(try self.operand(operand, scope)): [key]]
-    }
-
-    // MARK: Nodes
-
-    private mutating func emitNode(
-        _ rules: [(rule: Int, keys: NecessaryKeys)], used: Set<Discriminator>, depth: Int
-    ) -> UInt32 {
-        if rules.isEmpty { return 0 }
-        guard rules.count > CompileLimits.leafSize, depth < CompileLimits.maxIndexDepth,
-            let best = bestDiscriminator(rules, used)
-        else { return emitLeaf(rules.map(\.rule)) }
-
-        var buckets: [IndexKey: [(rule: Int, keys: NecessaryKeys)]] = [:]
-        var others: [(rule: Int, keys: NecessaryKeys)] = []
-        for rule in rules {
-            guard let keys = rule.keys[best] else {
-                others.append(rule)
-                continue
-            }
-            for key in keys { buckets[key, default: []].append(rule) }
-        }
-        let used = used.union([best])
-        var children: [(key: IndexKey, child: UInt32)] = []
-        for (key, members) in buckets.sorted(by: {
-            ($0.value[0].rule, order($0.key)) < ($1.value[0].rule, order($1.key))
-        }) {
-            children.append((key, emitNode(members, used: used, depth: depth + 1)))
-        }
-        let also = emitNode(others, used: used, depth: depth + 1)
-        return emitSwitch(best, also: also, children)
-    }
-
-    private func order(_ key: IndexKey) -> UInt64 {
-        switch key {
-        case .word(let word): word
-        case .string(let slot), .named(let slot): UInt64(slot)
-        }
-    }
-
-    /// The discriminator that leaves the fewest rules to look at in the worst bucket.
-    private func bestDiscriminator(
-        _ rules: [(rule: Int, keys: NecessaryKeys)], _ used: Set<Discriminator>
-    ) -> Discriminator? {
-        var keyed: [Discriminator: (rules: Int, buckets: [IndexKey: Int])] = [:]
-        for rule in rules {
-            for (discriminator, keys) in rule.keys where !used.contains(discriminator) {
-                var entry = keyed.removeValue(forKey: discriminator) ?? (0, [:])
-                entry.rules += 1
-                for key in keys { entry.buckets[key, default: 0] += 1 }
-                keyed[discriminator] = entry
-            }
-        }
-        var best: (score: Double, discriminator: Discriminator)?
-        for (discriminator, entry) in keyed.sorted(by: { $0.key < $1.key }) {
-            // Rules still to look at: those without a key, and a bucket (the mean, weighted by its size).
-            let squares = entry.buckets.values.reduce(0.0) { $0 + Double($1) * Double($1) }
-            let total = entry.buckets.values.reduce(0, +)
-            let expected = Double(rules.count - entry.rules) + squares / Double(max(total, 1))
-            if expected < (best?.score ?? Double(rules.count) * 0.75) { best = (expected, discriminator) }
-        }
-        return best?.discriminator
-    }
-
-    private mutating func emitLeaf(_ rules: [Int]) -> UInt32 {
-        let offset = here
-        words.append(NodeKind.leaf.rawValue)
-        words.append(UInt32(rules.count))
-        for rule in rules { words.append(UInt32(rule)) }
-        return offset
-    }
-
-    private mutating func emitSwitch(
-        _ discriminator: Discriminator, also: UInt32, _ children: [(key: IndexKey, child: UInt32)]
-    ) -> UInt32 {
-        var capacity = 2
-        while capacity < children.count * 2 { capacity *= 2 }
-        let mask = UInt32(capacity - 1)
-        let entryWords = discriminator == .groups || discriminator == .containers ? 2 : 4
-        var entries = [UInt32](repeating: 0, count: capacity * entryWords)
-        var isString = false
-        for (key, child) in children {
-            let hash: UInt64
-            var entry: [UInt32]
-            switch key {
-            case .word(let word):
-                hash = word
-                entry = [UInt32(truncatingIfNeeded: word), UInt32(truncatingIfNeeded: word >> 32), 0, child]
-            case .string(let slot):
-                isString = true
-                hash = textHash(constants[Int(slot)])
-                entry = [UInt32(truncatingIfNeeded: hash), UInt32(truncatingIfNeeded: hash >> 32), slot, child]
-            case .named(let index):
-                hash = UInt64(index)
-                entry = [index + 1, child]
-            }
-            var position = IndexHash.slot(hash, mask)
-            while entries[Int(position) * entryWords + entryWords - 1] != 0 { position = (position + 1) & mask }
-            entries.replaceSubrange(Int(position) * entryWords..<Int(position + 1) * entryWords, with: entry)
-        }
-        let offset = here
-        switch discriminator {
-        case .groups: words += [NodeKind.groupSwitch.rawValue, 0, also, mask]
-        case .containers: words += [NodeKind.containerSwitch.rawValue, 0, also, mask]
-        case .operand(let operand):
-            let valueClass = isString ? ValueClass.string : .word
-            words += [NodeKind.valueSwitch.rawValue | valueClass.rawValue << 8, operand, also, mask]
-        }
-        words.append(contentsOf: entries)
-        return offset
-    }
-
-    private func textHash(_ constant: Constant) -> UInt64 {
-        switch constant {
-        case .string(let text), .reference(_, let text): ContentHash.hash(text)
-        default: 0
-        }
+        return false
     }
 }
 
-/// Where a key starts in a node's open addressing.
+/// A rule or obligation on its way into the image.
+struct CompiledRule {
+    var kind: PlacedRule.Kind
+    var demand: Demand
+    /// Kept under "any" because it names too many actions and types.
+    var isResidual: Bool
+    var condition: PreparedCondition
+    /// Operands of the question it reads.
+    var reads: [UInt32]
+    var needs: SourceNeeds
+    var scope: RuleScope
+    /// The parts of its condition, cheap ones first.
+    var conjuncts: [Conjunct] = []
+    /// By discriminator, in order.
+    var keys: [KeySet] = []
+    /// By operand, in order.
+    var bounds: [Bound] = []
+    /// Where the code of its whole condition begins, once it was needed.
+    var entry: UInt32?
+
+    /// Works out what the index may know of the condition.
+    mutating func analyse(_ compiler: borrowing Compiler) {
+        var parts: [PreparedCondition] = []
+        condition.flatten(into: &parts)
+        if parts.count > CompileLimits.maxConjuncts { parts = [condition] }
+        conjuncts = parts.map { part in
+            var conjunct = Conjunct(condition: part, cost: part.cost, exact: exactKeys(part))
+            if case .test(let test) = part { conjunct.presence = test.presence }
+            return conjunct
+        }
+        // Sorting keeps the text's order among equals.
+        conjuncts = conjuncts.enumerated().sorted { ($0.element.cost, $0.offset) < ($1.element.cost, $1.offset) }
+            .map(\.element)
+        var budget = 256
+        // A rule that can never match is kept: what describes the index shows it.
+        guard let necessary = necessaryKeys(.all(parts), &budget) else { return }
+        keys = necessary.map { KeySet(discriminator: $0, keys: $1) }.sorted { $0.discriminator < $1.discriminator }
+        var ranges: [UInt32: Bound] = [:]
+        for part in parts {
+            guard case .test(let test) = part, let bound = test.bound else { continue }
+            ranges[bound.operand] = ranges[bound.operand]?.intersection(bound) ?? bound
+        }
+        bounds = ranges.values.sorted { $0.operand < $1.operand }
+    }
+}
+
+// MARK: Keys
+
+/// The keys of a condition; nil when it can never hold.
+func necessaryKeys(_ condition: PreparedCondition, _ budget: inout Int) -> NecessaryKeys? {
+    budget -= 1
+    if budget <= 0 { return [:] }
+    switch condition {
+    case .constant(let value): return value ? [:] : nil
+    case .not(.test(let test)): return test.negatedKeys.map { [$0.discriminator: $0.keys] } ?? [:]
+    case .not: return [:]
+    case .test(let test): return test.keys.map { [$0.discriminator: $0.keys] } ?? test.necessary ?? [:]
+    case .all(let parts):
+        var keys: NecessaryKeys = [:]
+        for part in parts {
+            guard let more = necessaryKeys(part, &budget) else { return nil }
+            for (discriminator, values) in more {
+                guard let known = keys[discriminator] else {
+                    keys[discriminator] = values
+                    continue
+                }
+                if discriminator.isSingle {
+                    let both = known.filter { values.contains($0) }
+                    if both.isEmpty { return nil }
+                    keys[discriminator] = both
+                } else if values.count < known.count {
+                    keys[discriminator] = values
+                }
+            }
+        }
+        return keys
+    case .any(let parts):
+        var keys: NecessaryKeys?
+        for part in parts {
+            guard let more = necessaryKeys(part, &budget) else { continue }
+            guard let known = keys else {
+                keys = more
+                continue
+            }
+            var joined: NecessaryKeys = [:]
+            for (discriminator, values) in known {
+                guard let others = more[discriminator] else { continue }
+                let union = values + others.filter { !values.contains($0) }
+                if union.count <= CompileLimits.maxKeysOfRule { joined[discriminator] = union }
+            }
+            keys = joined
+        }
+        return keys
+    }
+}
+
+/// The values for which a condition holds, when they are all it depends on.
+func exactKeys(_ condition: PreparedCondition) -> KeySet? {
+    switch condition {
+    case .test(let test): return test.keys
+    case .not(.test(let test)): return test.negatedKeys
+    case .any(let parts) where parts.count <= CompileLimits.maxKeysOfRule:
+        var union: KeySet?
+        for part in parts {
+            guard let keys = exactKeys(part) else { return nil }
+            guard let known = union else {
+                union = keys
+                continue
+            }
+            guard known.discriminator == keys.discriminator else { return nil }
+            union?.keys += keys.keys.filter { !known.keys.contains($0) }
+        }
+        return union
+    case .constant, .not, .any, .all: return nil
+    }
+}
+
+// MARK: Nodes
+
+/// A rule on its way to a place in the index.
+struct IndexMember {
+    var rule: Int
+    /// Places it stands in so far.
+    var copies = 1
+}
+
+extension Compiler {
+    /// Builds the index of some rules.
+    /// - Returns: the branch to its root, 0 for no rules.
+    mutating func buildIndex(_ members: [Int]) -> UInt64 {
+        emitBranch(members.map { IndexMember(rule: $0) }, [], used: [])
+    }
+
+    private mutating func emitBranch(
+        _ members: [IndexMember], _ facts: [Fact], used: Set<Discriminator>
+    ) -> UInt64 {
+        if members.isEmpty { return 0 }
+        if members.count > CompileLimits.leafSize / 2, used.count < CompileLimits.maxIndexDepth,
+            let best = bestDiscriminator(members, used)
+        {
+            return emitSwitch(best, members, facts, used: used.union([best]))
+        }
+        var branches: [UInt64] = []
+        for member in members { branches.append(branch(to: member.rule, facts)) }
+        if branches.count >= CompileLimits.bitmapSize,
+            let node = emitBitmaps(members.map { rules[$0.rule].bounds }, branches)
+        {
+            return node
+        }
+        return emitLeaf(branches)
+    }
+
+    /// The branch to a rule: what is left to ask of it, given the facts.
+    private mutating func branch(to rule: Int, _ facts: [Fact]) -> UInt64 {
+        let conjuncts = rules[rule].conjuncts
+        let rest = facts.isEmpty ? conjuncts : conjuncts.filter { !$0.isSettled(by: facts) }
+        let entry: UInt32
+        if rest.count == conjuncts.count, let known = rules[rule].entry {
+            entry = known
+        } else {
+            entry = emit(.all(rest.map(\.condition)), onTrue: ImageLayout.accept, onFalse: ImageLayout.reject)
+            if rest.count == conjuncts.count { rules[rule].entry = entry }
+        }
+        let isDemanding = rules[rule].kind == .permit && rules[rule].demand != .nothing
+        return UInt64(rule) | (isDemanding ? UInt64(ImageLayout.demanding) : 0) | UInt64(entry) << 32
+    }
+
+    private mutating func emitLeaf(_ branches: [UInt64]) -> UInt64 {
+        if branches.count < 2 { return branches.first ?? 0 }
+        alignForBranches()
+        let offset = here
+        words += [NodeKind.leaf.rawValue | UInt32(branches.count) << 8, 0]
+        for branch in branches { appendBranch(branch) }
+        return UInt64(offset)
+    }
+
+    private mutating func emitSwitch(
+        _ discriminator: Discriminator, _ members: [IndexMember], _ facts: [Fact], used: Set<Discriminator>
+    ) -> UInt64 {
+        var buckets: [IndexKey: [IndexMember]] = [:]
+        var others: [IndexMember] = []
+        for member in members {
+            guard let keys = keys(of: member, for: discriminator) else {
+                others.append(member)
+                continue
+            }
+            for key in keys {
+                buckets[key, default: []].append(IndexMember(rule: member.rule, copies: member.copies * keys.count))
+            }
+        }
+        var branches: [(key: UInt64, branch: UInt64)] = []
+        var isText = false
+        for (key, members) in buckets.sorted(by: {
+            ($0.value[0].rule, $0.key.value) < ($1.value[0].rule, $1.key.value)
+        }) {
+            if case .text = key { isText = true }
+            let fact = Fact(discriminator: discriminator, key: key)
+            let branch = emitBranch(members, facts + [fact], used: used)
+            if branch != 0 { branches.append((key.value, branch)) }
+        }
+        let also = emitBranch(others, facts, used: used)
+        if branches.isEmpty { return also }
+        return emitSwitch(discriminator, isText: isText, also: also, branches)
+    }
+
+    private func keys(of member: IndexMember, for discriminator: Discriminator) -> [IndexKey]? {
+        for set in rules[member.rule].keys where set.discriminator == discriminator {
+            return set.keys.count * member.copies <= CompileLimits.maxCopiesOfRule ? set.keys : nil
+        }
+        return nil
+    }
+
+    /// The discriminator that leaves the fewest rules to try, when that is worth a look at a node. Among those that
+    /// divide all the rules that the best one does, and whose buckets need another look anyway, the one of fewest values
+    /// comes first: where its value leads nowhere, the large tables behind it are not touched.
+    private func bestDiscriminator(_ members: [IndexMember], _ used: Set<Discriminator>) -> Discriminator? {
+        var counts: [Discriminator: KeyCounts] = [:]
+        for member in members {
+            for set in rules[member.rule].keys where !used.contains(set.discriminator) {
+                if set.keys.count * member.copies > CompileLimits.maxCopiesOfRule { continue }
+                counts[set.discriminator, default: KeyCounts()].add(set.keys)
+            }
+        }
+        let total = Double(members.count)
+        var found: [(discriminator: Discriminator, others: Double, bucket: Double, values: Int)] = []
+        for (discriminator, count) in counts {
+            let bucket = count.expected(domain: domain(discriminator), visits: discriminator.isSingle ? 1 : 3)
+            let others = total - Double(count.rules)
+            if total - others - bucket >= 1.25 {
+                found.append((discriminator, others, bucket, count.buckets.count))
+            }
+        }
+        found.sort { ($0.others + $0.bucket, $0.discriminator) < ($1.others + $1.bucket, $1.discriminator) }
+        guard let best = found.first else { return nil }
+        if best.bucket <= 2 { return best.discriminator }
+        let coarser = found.filter { $0.discriminator.isSingle && $0.others <= best.others && $0.values < best.values }
+        return coarser.min { ($0.values, $0.discriminator) < ($1.values, $1.discriminator) }?.discriminator
+            ?? best.discriminator
+    }
+
+    /// How many values a discriminator can have; 0 when not known.
+    private func domain(_ discriminator: Discriminator) -> Int {
+        guard case .operand(let operand) = discriminator, let name = operandNames[Int(operand)] else { return 0 }
+        switch name.type {
+        case .boolean: return 2
+        case .enumeration(let type): return type.cases.count
+        default: return 0
+        }
+    }
+
+    private mutating func emitSwitch(
+        _ discriminator: Discriminator, isText: Bool, also: UInt64, _ branches: [(key: UInt64, branch: UInt64)]
+    ) -> UInt64 {
+        let least = branches.map { Int64(bitPattern: $0.key) }.min() ?? 0
+        let most = branches.map { Int64(bitPattern: $0.key) }.max() ?? 0
+        let (distance, overflowed) = most.subtractingReportingOverflow(least)
+        // A table is no larger than the hashed entries would be.
+        let isDense = !overflowed && distance < Int64(branches.count) * (discriminator.isSingle ? 4 : 64) + 4
+        let kind: NodeKind
+        var operand: UInt32 = 0
+        switch discriminator {
+        case .groups: kind = isDense ? .rankedGroups : .hashedGroups
+        case .containers: kind = isDense ? .rankedContainers : .hashedContainers
+        case .operand(let index):
+            operand = index
+            kind = isText ? (isDense ? .denseTexts : .hashedTexts) : (isDense ? .denseWords : .hashedWords)
+        }
+        alignForBranches()
+        let offset = here
+        words += [
+            kind.rawValue, operand, 0, 0, UInt32(truncatingIfNeeded: least),
+            UInt32(truncatingIfNeeded: least >> 32),
+        ]
+        appendBranch(also)
+        let size: UInt32
+        if !isDense {
+            size = emitHashed(branches)
+        } else {
+            size = UInt32(distance) + 1
+            if discriminator.isSingle { emitDense(branches, least, size) } else { emitRanked(branches, least, size) }
+        }
+        words[Int(offset) + 2] = size
+        return UInt64(offset)
+    }
+
+    private mutating func emitDense(_ branches: [(key: UInt64, branch: UInt64)], _ least: Int64, _ size: UInt32) {
+        var entries = [UInt64](repeating: 0, count: Int(size))
+        for (key, branch) in branches { entries[Int(key &- UInt64(bitPattern: least))] = branch }
+        for entry in entries { appendBranch(entry) }
+    }
+
+    private mutating func emitRanked(_ branches: [(key: UInt64, branch: UInt64)], _ least: Int64, _ size: UInt32) {
+        let rows = (Int(size) + 63) / 64
+        var bits = [UInt64](repeating: 0, count: rows)
+        let sorted = branches.map { (place: Int($0.key &- UInt64(bitPattern: least)), branch: $0.branch) }
+            .sorted { $0.place < $1.place }
+        for (place, _) in sorted { bits[place / 64] |= 1 << UInt64(place % 64) }
+        var next = here + UInt32(rows) * 4
+        for row in bits {
+            appendBranch(row)
+            words += [next, 0]
+            next += UInt32(row.nonzeroBitCount) * 2
+        }
+        for (_, branch) in sorted { appendBranch(branch) }
+    }
+
+    private mutating func emitHashed(_ branches: [(key: UInt64, branch: UInt64)]) -> UInt32 {
+        let (entries, mask) = hashed(branches)
+        words.append(contentsOf: entries)
+        return mask
+    }
+
+    private func hashed(_ branches: [(key: UInt64, branch: UInt64)]) -> (entries: [UInt32], mask: UInt32) {
+        var capacity = 2
+        while capacity < branches.count * 2 { capacity *= 2 }
+        let mask = UInt32(capacity - 1)
+        var entries = [UInt32](repeating: 0, count: capacity * 4)
+        for (key, branch) in branches {
+            var slot = Int(IndexHash.slot(key, mask))
+            while entries[slot * 4 + 2] | entries[slot * 4 + 3] != 0 { slot = (slot + 1) & Int(mask) }
+            entries[slot * 4] = UInt32(truncatingIfNeeded: key)
+            entries[slot * 4 + 1] = UInt32(truncatingIfNeeded: key >> 32)
+            entries[slot * 4 + 2] = UInt32(truncatingIfNeeded: branch)
+            entries[slot * 4 + 3] = UInt32(truncatingIfNeeded: branch >> 32)
+        }
+        return (entries, mask)
+    }
+}
+
+/// How the keys of a discriminator are spread over the rules of a list.
+private struct KeyCounts {
+    /// Rules with a key.
+    var rules = 0
+    var buckets: [IndexKey: Int] = [:]
+
+    mutating func add(_ keys: [IndexKey]) {
+        rules += 1
+        for key in keys { buckets[key, default: 0] += 1 }
+    }
+
+    /// Rules to try in the bucket that a value leads to, when each value of the domain is as likely as any other.
+    func expected(domain: Int, visits: Double) -> Double {
+        let values = Double(max(domain, buckets.count + (domain > 0 ? 0 : 1)))
+        return Double(buckets.values.reduce(0, +)) * min(1, visits / values)
+    }
+}
+
+/// Where a key starts in open addressing.
 enum IndexHash {
     @inline(__always)
     static func slot(_ hash: UInt64, _ mask: UInt32) -> UInt32 {

@@ -2,29 +2,35 @@
 // words, and beside it the names that answers carry.
 //
 //   header   `ImageLayout` names its words
-//   pool     a record (Record.swift) whose slots are the policies' constants
-//   operands 8 words: kind | scope << 8 | flags << 16; slot; page + 1 of the constant or default (0: none, `noHeap`: a
-//            plain word); its payload, low and high; table: per type {slot, flags, page + 1, payload low, high}, or 0, or
-//            for a sum [count, operand | taken off << 31…]
-//   code     tests, 5 words: operation | class << 8 | comparison << 16; A; B; next if true; next if false
+//   pool     records (Record.swift) whose slots are the policies' constants, in pages
+//   texts    a table {low half of the hash, offset} with open addressing, and per text that a rule compares with
+//            {id, bytes, hash low, high, UTF-8…}: a value is looked up once in a decision, then ids are compared
+//   operands 8 words: kind | scope << 8 | flags << 16; offset of the slot in its record; page + 1 of the constant or default
+//            (0: none, `noHeap`: a plain word); its payload, low and high; table: per type {offset of the slot, flags,
+//            page + 1, payload low, high, sources}, or for a sum [count, operand | taken off << 31…], or 0; sources: stored |
+//            in the question << 8 (`SourceIndex`); memo of its text
+//   code     tests, 6 words: operation | class << 8 | orders << 16 (`Comparison.orders`); A; next if true; next if false; B, or a constant's
+//            low and high half. Equal tests with equal targets stand once.
 //   times    schedules: [spans, windows, {start low, start high, offset in s}…, {from, to in minutes of the week}…]
-//   tables   7 words per (subject type, resource type or any, action or any): reads, then the indexes of forbids,
-//            requires, permits, and of the obligations on permit, on deny, on step-up
-//   index    nodes that lead from a table to the few rules whose condition can hold (IndexBuilder.swift)
-//   cells    per (subject type, resource type, action): offset of its list of tables
+//   nodes    the index that leads to the few rules whose condition can hold (IndexBuilder.swift). What leads to a node or a
+//            rule is a *branch* of two words: 0, 0 for nothing; a node's offset and 0; or a rule and where the rest of its
+//            condition begins, which is what the way there has not settled yet
+//   demands  per rule: offset of {levels low, high, within low, high, methods}
+//   lists    per combination of rules that questions look at: [reads, further lists of reads, forbids | requires << 8 |
+//            permits << 16, on permit | on deny << 8 | on step-up << 16, branches…, 0, 0]
+//   cells    per (subject type, resource type, action): offset of its list
 //
 // INVARIANT: the compiler is the only writer; every offset in the image lies in the image, every jump of the code
-// goes to an instruction that was emitted before (so the code has no cycle), every index child to a node.
+// goes to an instruction that was emitted before (so the code has no cycle), every branch to a node emitted before.
 
 package import Memory
 package import PolicyLanguage
 
 /// Offsets and marks of the image.
 enum ImageLayout {
-    static let version: UInt32 = 1
-    static let headerWords = 16
+    static let version: UInt32 = 2
+    static let headerWords = 32
     static let poolOffset = 1
-    static let poolBytes = 2
     static let cellsOffset = 3
     static let rolesOffset = 4
     static let rulesOffset = 5
@@ -39,26 +45,39 @@ enum ImageLayout {
     static let typeCount = 12
     static let actionCount = 13
     static let ruleCount = 14
+    static let textsOffset = 15
+    static let textsMask = 16
+    /// Findings that a decision may keep: roles, then texts.
+    static let memoCount = 17
     static let mustExist: UInt32 = 1 << 31
 
-    /// Jump targets that end a condition.
+    /// Jump targets that end a condition; the code lies below both.
     static let accept: UInt32 = 0xffff_ffff
     static let reject: UInt32 = 0xffff_fffe
     /// A cell of an action that the catalog does not define on the type.
     static let undefinedCell: UInt32 = 0xffff_ffff
+    /// Mark of a rule in a branch that demands something.
+    static let demanding: UInt32 = 1 << 31
 
     static let operandWords = 8
-    static let tableRowWords = 5
+    static let tableRowWords = 6
     /// In place of a page: the payload is all there is.
     static let noHeap: UInt32 = 0xffff_ffff
-    static let testWords = 5
-    static let tableWords = 7
-    static let ruleWords = 8
+    static let testWords = 6
+    static let listWords = 4
+    static let readWords = 4
+    /// Words of a node before its entries.
+    static let nodeWords = 8
+    /// Words of a text before its UTF-8.
+    static let textWords = 4
 }
 
-/// Kinds of operand in the image.
+/// Kinds of operand in the image. The evaluator takes the cases' order for their numbers, here and below.
 enum OperandKind: UInt32 {
     case constant, attribute, subjectID, resourceID, now, count, actionIndex, resourceTypeIndex, sum
+    /// An attribute whose place depends on the type or action at hand.
+    case attributeByType
+    case countByType
 }
 
 /// Bits of an operand's flags.
@@ -70,7 +89,12 @@ enum OperandFlags {
 
 /// Operations of the image's tests.
 enum Operation: UInt32 {
-    case compare, contains, intersects, subset, like, inNetworks, group, role, has, actionIn, resourceTypeIn
+    /// Two words; a word and a constant; a text and the id of a constant.
+    case compareWords, compareWord, compareText
+    /// Two texts for equality; the last word says where the finding is remembered.
+    case compareTexts
+    case group
+    case compare, contains, intersects, subset, like, inNetworks, role, has, actionIn, resourceTypeIn
     case container, schedule
     /// A comparison with `now` on one side.
     case compareTime
@@ -81,16 +105,41 @@ enum ValueClass: UInt32 {
     case word, string, address
 }
 
-/// Kinds of index node.
+extension Comparison {
+    /// The orders in which it holds: bit 0 for less, 1 for equal, 2 for greater.
+    var orders: UInt32 {
+        switch self {
+        case .equal: 2
+        case .notEqual: 5
+        case .less: 1
+        case .lessOrEqual: 3
+        case .greater: 4
+        case .greaterOrEqual: 6
+        }
+    }
+}
+
+/// Ids of texts in a decision.
+enum TextID {
+    /// The value is none of the policies' texts.
+    static let other: UInt32 = 0xffff_ffff
+    /// There is no value.
+    static let absent: UInt32 = 0xffff_fffe
+}
+
+/// Kinds of index node. All begin with [kind | …, operand, entries or mask, 0, least key low, high, also: a branch].
 enum NodeKind: UInt32 {
-    /// [kind, count, rules…]
+    /// [kind | branches << 8, 0, branches…]
     case leaf
-    /// [kind | class << 8, operand, also, mask, entries of {key low, key high, pool slot, child}…]
-    case valueSwitch
-    /// [kind, 0, also, mask, entries of {group + 1, child}…]
-    case groupSwitch
-    /// [kind, 0, also, mask, entries of {container + 1, child}…]
-    case containerSwitch
+    /// A branch for each key from the least on.
+    case denseWords, denseTexts
+    /// For each 64 keys from the least on {which have a branch: two words, offset of the first, 0}; branches behind.
+    case rankedGroups, rankedContainers
+    /// Entries {key low, key high, branch} with open addressing.
+    case hashedWords, hashedTexts, hashedGroups, hashedContainers
+    /// [kind, words of a row, rules, 0, branches of the rules, 0, 0, 0, per dimension {operand, bounds, offset of the
+    /// bounds, offset of the rows}…]: see `Bitmaps`.
+    case bitmaps
 }
 
 /// A compiled policy set. Immutable, so all threads share one.
@@ -113,7 +162,8 @@ package final class Program: Sendable {
     let needs: [SourceNeeds]
     /// Place of each rule's name in alphabetical order, the last tie-break among demands.
     let nameRanks: [Int]
-    let roleCount: Int
+    /// Findings that a decision may keep.
+    let memoCount: Int
     /// Where the condition of each offer begins.
     let offerEntries: [UInt32]
     /// Per entity type: its place among the subject types, or -1.
@@ -129,6 +179,7 @@ package final class Program: Sendable {
         words: [UInt32], policies: CheckedPolicies, operandNames: [AttributeReference?], needs: [SourceNeeds],
         offers: [UInt32]
     ) {
+        memoCount = Int(words[ImageLayout.memoCount])
         image = Image(words)
         self.policies = policies
         self.operandNames = operandNames
@@ -146,7 +197,6 @@ package final class Program: Sendable {
         offerEntries = offers
         for (rank, rule) in order.enumerated() { ranks[rule] = rank }
         nameRanks = ranks
-        roleCount = policies.roles.count
         subjectOrdinals = Self.subjectOrdinals(catalog)
         actionCount = catalog.actions.count
     }
@@ -233,6 +283,10 @@ package enum CompileLimits {
     static let maxKeysOfRule = 32
     /// Levels of the index.
     static let maxIndexDepth = 16
-    /// A node with so few rules is a leaf.
+    /// A list of so few rules is not searched but tried.
     static let leafSize = 4
+    /// So many rules without a key, but with ranges, are searched by bitmaps.
+    static let bitmapSize = 16
+    /// A condition of more parts is not taken apart for the index.
+    static let maxConjuncts = 64
 }

@@ -57,30 +57,39 @@ extension Program {
         let list = image.word(Int(image.word(ImageLayout.cellsOffset)) + cell)
         if list == ImageLayout.undefinedCell { return nil }
         if list == 0 { return [] }
+        let texts = texts()
         var tables: [OutlineTable] = []
+        var branch = Int(list) + ImageLayout.listWords
+        let counts = UInt64(image.word(Int(list) + 2)) | UInt64(image.word(Int(list) + 3)) << 24
         for (column, kind) in OutlineTable.Kind.allCases.enumerated() {
-            for position in 1...max(1, Int(image.word(Int(list)))) {
-                let root = image.word(Int(image.word(Int(list) + position)) + 1 + column)
-                if root != 0 { tables.append(OutlineTable(kind: kind, root: outline(root))) }
+            for _ in 0..<(counts >> UInt64(column * 8)) & 0xff {
+                tables.append(OutlineTable(kind: kind, root: outline(at: branch, texts)))
+                branch += 2
             }
         }
         return tables
     }
 
-    private func outline(_ offset: UInt32) -> OutlineNode {
-        let node = Int(offset)
+    /// What a branch leads to.
+    private func outline(at branch: Int, _ texts: [UInt32: String]) -> OutlineNode {
+        let low = image.word(branch)
+        if image.word(branch + 1) != 0 { return .rules([outlineRule(low & ~ImageLayout.demanding)]) }
+        let node = Int(low)
         let head = image.word(node)
-        let second = image.word(node + 1)
         switch NodeKind(rawValue: head & 0xff) {
-        case .leaf: return .rules((0..<Int(second)).map { outlineRule(image.word(node + 2 + $0)) })
-        case .valueSwitch:
-            return choice(
-                node, question(second), entryWords: 4
-            ) { value(at: $0, operand: second, isString: head >> 8 == ValueClass.string.rawValue) }
-        case .groupSwitch: return choice(node, .groups, entryWords: 2) { .group(Int(image.word($0)) - 1) }
-        case .containerSwitch: return choice(node, .containers, entryWords: 2) { .container(Int(image.word($0)) - 1) }
+        case .leaf: return rules(at: node + 2, Int(head >> 8))
+        case .bitmaps: return rules(at: Int(image.word(node + 4)), Int(image.word(node + 2)))
+        case .denseWords, .denseTexts, .hashedWords, .hashedTexts:
+            let operand = image.word(node + 1)
+            return choice(node, question(operand), texts) { value(of: $0, operand: operand, texts) }
+        case .rankedGroups, .hashedGroups: return choice(node, .groups, texts) { .group(Int($0)) }
+        case .rankedContainers, .hashedContainers: return choice(node, .containers, texts) { .container(Int($0)) }
         case .none: return .rules([])
         }
+    }
+
+    private func rules(at first: Int, _ count: Int) -> OutlineNode {
+        .rules((0..<count).map { outlineRule(image.word(first + $0 * 2) & ~ImageLayout.demanding) })
     }
 
     private func outlineRule(_ index: UInt32) -> OutlineRule {
@@ -89,16 +98,56 @@ extension Program {
     }
 
     private func choice(
-        _ node: Int, _ question: OutlineQuestion, entryWords: Int, _ value: (Int) -> OutlineValue?
+        _ node: Int, _ question: OutlineQuestion, _ texts: [UInt32: String], _ value: (UInt64) -> OutlineValue?
     ) -> OutlineNode {
         var branches: [(value: OutlineValue, node: OutlineNode)] = []
-        for position in 0...Int(image.word(node + 3)) {
-            let entry = node + 4 + position * entryWords
-            let child = image.word(entry + entryWords - 1)
-            if child != 0, let value = value(entry) { branches.append((value, outline(child))) }
+        for (key, branch) in entries(node) {
+            if let value = value(key) { branches.append((value, outline(at: branch, texts))) }
         }
-        let also = image.word(node + 2)
-        return .choice(question, branches: branches, also: also == 0 ? nil : outline(also))
+        let hasAlso = image.word(node + 6) | image.word(node + 7) != 0
+        return .choice(question, branches: branches, also: hasAlso ? outline(at: node + 6, texts) : nil)
+    }
+
+    /// The keys of a node with the places of their branches.
+    private func entries(_ node: Int) -> [(key: UInt64, branch: Int)] {
+        let size = Int(image.word(node + 2))
+        let least = pair(node + 4)
+        let first = node + ImageLayout.nodeWords
+        var entries: [(key: UInt64, branch: Int)] = []
+        switch NodeKind(rawValue: image.word(node) & 0xff) {
+        case .denseWords, .denseTexts:
+            for place in 0..<size { entries.append((least &+ UInt64(place), first + place * 2)) }
+        case .hashedWords, .hashedTexts, .hashedGroups, .hashedContainers:
+            for slot in 0...size { entries.append((pair(first + slot * 4), first + slot * 4 + 2)) }
+        case .rankedGroups, .rankedContainers:
+            for row in 0..<(size + 63) / 64 {
+                var branch = Int(image.word(first + row * 4 + 2))
+                for bit in 0..<64 where pair(first + row * 4) >> UInt64(bit) & 1 == 1 {
+                    entries.append((least &+ UInt64(row * 64 + bit), branch))
+                    branch += 2
+                }
+            }
+        case .leaf, .bitmaps, .none: break
+        }
+        return entries.filter { pair($0.branch) != 0 }
+    }
+
+    private func pair(_ offset: Int) -> UInt64 { UInt64(image.word(offset)) | UInt64(image.word(offset + 1)) << 32 }
+
+    /// The texts that nodes switch on, by id.
+    private func texts() -> [UInt32: String] {
+        let table = Int(image.word(ImageLayout.textsOffset))
+        var texts: [UInt32: String] = [:]
+        for slot in 0...Int(image.word(ImageLayout.textsMask)) {
+            let place = Int(image.word(table + slot * 2 + 1))
+            if place == 0 { continue }
+            let bytes = (0..<Int(image.word(place + 1))).map { index in
+                UInt8(
+                    truncatingIfNeeded: image.word(place + ImageLayout.textWords + index / 4) >> UInt32(index % 4 * 8))
+            }
+            texts[image.word(place)] = String(decoding: bytes, as: UTF8.self)
+        }
+        return texts
     }
 
     private func operandKind(_ operand: UInt32) -> OperandKind? {
@@ -116,18 +165,17 @@ extension Program {
         return .attribute(name ?? AttributeReference(scope: .context, name: "", type: .boolean))
     }
 
-    private func value(at entry: Int, operand: UInt32, isString: Bool) -> OutlineValue? {
-        let word = UInt64(image.word(entry)) | UInt64(image.word(entry + 1)) << 32
+    private func value(of key: UInt64, operand: UInt32, _ texts: [UInt32: String]) -> OutlineValue? {
         switch question(operand) {
-        case .action: return .action(Int(truncatingIfNeeded: word))
-        case .resourceType: return .resourceType(Int(truncatingIfNeeded: word))
+        case .action: return .action(Int(truncatingIfNeeded: key))
+        case .resourceType: return .resourceType(Int(truncatingIfNeeded: key))
         case .attribute(let reference):
-            if !isString { return Constant(word, of: reference.type, in: .empty).map { .constant($0) } }
-            let slot = Int(image.word(entry + 2))
-            let page = Int(image.word(ImageLayout.poolOffset)) + (slot >> ConstantPool.pageShift) * 2
-            return image.withRecord(at: Int(image.word(page)), bytes: Int(image.word(page + 1))) { record in
-                Constant(record.payload(slot & (ConstantPool.pageSize - 1)), of: reference.type, in: record)
-            }.map { .constant($0) }
+            let text = texts[UInt32(truncatingIfNeeded: key)]
+            switch reference.type {
+            case .string: return text.map { .constant(.string($0)) }
+            case .reference(let entity): return text.map { .constant(.reference(entity: entity, id: $0)) }
+            default: return Constant(key, of: reference.type, in: .empty).map { .constant($0) }
+            }
         case .groups, .containers: return nil
         }
     }

@@ -68,8 +68,8 @@ extension Situation {
         resourceID = inputs.resourceID.identity?.text ?? ""
         isSubjectKnown = !inputs.subject.isEmpty
         isSubjectInactive = inputs.subject.isInactive
-        groups = Set(scratch.groups.list.array.map { Int($0) })
-        containers = Set(scratch.containers.list.array.map { Int($0) })
+        groups = scratch.groups.indices(of: inputs.subject)
+        containers = scratch.containers.indices(of: inputs.resource)
         now = inputs.now
         let subject = catalog.entities[subjectType].attributes
         let resource = catalog.entities[resourceType].attributes

@@ -1,6 +1,7 @@
 // Puts a situation into records, as the store and the socket would, and decides it by the compiled program: for tools
 // and tests, which have situations; the hot path has records.
 
+import Memory
 import PolicyLanguage
 
 /// What the program says of a situation.
@@ -16,8 +17,19 @@ package struct SituationOutcome: Sendable {
 
 extension Program {
     /// Decides a situation.
-    package func decide(_ situation: Situation, _ scratch: inout DecisionScratch) -> SituationOutcome {
-        var records = SituationRecords(situation, self)
+    /// - Parameter groups: the subject's direct memberships and the index that leads from them to the policies' groups;
+    ///   nil takes the situation's groups as they are.
+    package func decide(
+        _ situation: Situation, _ scratch: inout DecisionScratch,
+        groups: (direct: [UInt32], index: MembershipIndex)? = nil
+    ) -> SituationOutcome {
+        var records = SituationRecords(situation, self, groups: groups?.direct ?? [])
+        if let groups {
+            scratch.groups.set(in: groups.index)
+        } else {
+            scratch.groups.set(situation.groups.sorted(), count: policies.groups.count)
+        }
+        scratch.containers.set(situation.containers.sorted(), count: policies.containers.count)
         return records.decide(situation, self, &scratch)
     }
 }
@@ -35,11 +47,12 @@ private struct SituationRecords: ~Copyable {
     private var action = RecordBuilder()
     private var context = RecordBuilder()
 
-    init(_ situation: Situation, _ program: Program) {
+    init(_ situation: Situation, _ program: Program, groups: [UInt32]) {
         let catalog = program.catalog
         let subjectAttributes = catalog.entities[situation.subjectType].attributes
         let resourceAttributes = catalog.entities[situation.resourceType].attributes
         fill(&subject, situation.stored[.subject], subjectAttributes, inactive: situation.isSubjectInactive)
+        subject.setGroups(groups)
         fill(&device, situation.stored[.device], catalog.entities[Catalog.device].attributes)
         fill(&resource, situation.stored[.resource], resourceAttributes)
         fill(&subjectInQuestion, situation.given[.subject], subjectAttributes)
@@ -54,8 +67,6 @@ private struct SituationRecords: ~Copyable {
     mutating func decide(
         _ situation: Situation, _ program: Program, _ scratch: inout DecisionScratch
     ) -> SituationOutcome {
-        scratch.groups.set(situation.groups.sorted(), count: program.policies.groups.count)
-        scratch.containers.set(situation.containers.sorted(), count: program.policies.containers.count)
         var offers: [(offer: Int, isMet: Bool)] = []
         var rules: [Int] = []
         var obligations: [Int] = []
@@ -85,8 +96,8 @@ private struct SituationRecords: ~Copyable {
                                         inputs.context = contextView
                                         inputs.now = situation.now
                                         verdict = program.decide(inputs, &scratch)
-                                        rules = scratch.rules.map { Int($0) }
-                                        obligations = scratch.obligations.map { Int($0) }
+                                        rules = scratch.rules.array.map { Int($0) }
+                                        obligations = scratch.obligations.array.map { Int($0) }
                                         offers = program.offers(inputs, &scratch)
                                     }
                                 }

@@ -1,6 +1,5 @@
 // What a decision says, before names and text are put to it.
 
-package import Memory
 package import PolicyLanguage
 
 /// The kinds of answer (language.md, "Semantics" 7).
@@ -44,7 +43,7 @@ package struct Verdict: Sendable, Hashable {
     package var kind: VerdictKind
     package var cause: VerdictCause = .rules
     /// For `stepUp`: what the session must prove.
-    package var demand: Demand = .nothing
+    package var demand = Demand(levels: 0, within: .max, methods: 0)
     /// For `stepUp`: the least level that proves it, an index into `Assurance.levels`; -1 when any level will do.
     package var level: Int = -1
     /// For `attributeMissing` and `attributeMalformed`: an index into `Program.operandNames`.
@@ -91,79 +90,4 @@ package struct DecisionInputs {
     package var now: Int64 = 0
 
     package init() {}
-}
-
-/// Which named groups or containers hold for one question: a list, and the same as a bit set.
-package struct NamedMemberships: ~Copyable {
-    /// The indices that hold, each once.
-    package private(set) var list = WordList(capacity: 64)
-    private var bits: [UInt64] = []
-
-    init() {}
-
-    /// Takes them from the direct memberships of a view.
-    package mutating func set(of view: RecordView, in index: borrowing MembershipIndex) {
-        clear(count: index.namedCount)
-        if index.isEmpty { return }
-        for position in 0..<view.groupCount {
-            guard let number = view.group(position) else { return }
-            index.forEachNamed(below: number) { insert($0) }
-        }
-    }
-
-    /// Takes them directly; indices beyond `count` are ignored.
-    package mutating func set(_ indices: some Sequence<Int>, count: Int) {
-        clear(count: count)
-        for index in indices where index >= 0 && index < count { insert(UInt32(index)) }
-    }
-
-    /// Holds nothing.
-    package mutating func clear() { clear(count: 0) }
-
-    private mutating func clear(count: Int) {
-        for position in 0..<list.count { bits[Int(list[position] >> 6)] = 0 }
-        list.removeAll()
-        let words = (count + 63) / 64
-        if bits.count < words { bits.append(contentsOf: repeatElement(0, count: words - bits.count)) }
-    }
-
-    private mutating func insert(_ index: UInt32) {
-        let word = Int(index >> 6)
-        let bit = UInt64(1) << UInt64(index & 63)
-        if bits[word] & bit == 0 {
-            bits[word] |= bit
-            list.append(index)
-        }
-    }
-
-    @inline(__always)
-    borrowing func contains(_ index: Int) -> Bool {
-        let word = index >> 6
-        return word < bits.count && bits[word] & (1 << UInt64(index & 63)) != 0
-    }
-}
-
-/// Memory that decisions of one thread reuse.
-package struct DecisionScratch: ~Copyable {
-    /// Groups the subject is in, as indices of `CheckedPolicies.groups`.
-    package var groups = NamedMemberships()
-    /// Containers the resource lies in, as indices of `CheckedPolicies.containers`.
-    package var containers = NamedMemberships()
-    /// Per role: the stamp of the decision that evaluated it, shifted left, and its truth in bit 0.
-    var roleMemo: [UInt64] = []
-    var stamp: UInt64 = 0
-    /// Index nodes still to visit.
-    var pending = WordList(capacity: 64)
-    /// The rules that decided, by index: one forbid; or the permit and the requires that joined it.
-    package internal(set) var rules: [UInt32] = []
-    /// The obligations that go with the answer, by index of `CheckedPolicies.obligations`, ascending.
-    package internal(set) var obligations: [UInt32] = []
-    /// The requires that matched.
-    var requires: [UInt32] = []
-
-    package init() {
-        rules.reserveCapacity(16)
-        obligations.reserveCapacity(16)
-        requires.reserveCapacity(16)
-    }
 }

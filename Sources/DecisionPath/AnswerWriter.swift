@@ -51,7 +51,7 @@ enum AnswerWriter {
     }
 
     static func write(
-        _ verdict: Verdict, _ rules: [UInt32], _ compiled: CompiledTenant, _ facts: AnswerFacts,
+        _ verdict: Verdict, _ rules: borrowing WordList, _ compiled: CompiledTenant, _ facts: AnswerFacts,
         _ duties: [Obligation], _ candidates: [Candidate], _ output: inout CBORWriter
     ) -> WrittenAnswer {
         let outcome: Outcome = verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
@@ -74,8 +74,8 @@ enum AnswerWriter {
         if !rules.isEmpty {
             output.unsigned(9)
             output.array(rules.count)
-            for rule in rules {
-                let index = Int(rule)
+            for place in 0..<rules.count {
+                let index = Int(rules[place])
                 let start = index == 0 ? 0 : compiled.ruleEnds[index - 1]
                 unsafe compiled.ruleFragments.withUnsafeBytes { fragments in
                     unsafe output.bytes.append(

@@ -452,7 +452,7 @@ package final class TenantDecider {
             scratch.obligations.isEmpty
             ? []
             : DutyWriter(compiled.program.policies, Situation(inputs, scratch, catalog: compiled.program.catalog))
-                .obligations(scratch.obligations)
+                .obligations(scratch.obligations.array)
         return AnswerWriter.write(verdict, scratch.rules, compiled, facts, duties, candidates, &output)
     }
 
@@ -505,7 +505,7 @@ package final class TenantDecider {
             inputs.subject = try unsafe reader.view(
                 compiled.viewPrefixes[inputs.subjectType], id: frame.slice(question.subject.id))
             if needs.contains(.groups) {
-                scratch.groups.set(of: inputs.subject, in: groups)
+                scratch.groups.set(in: groups)
             } else {
                 scratch.groups.clear()
             }
@@ -520,7 +520,7 @@ package final class TenantDecider {
                     compiled.viewPrefixes[inputs.resourceType], id: frame.slice(question.resource.id))
             }
             if needs.contains(.containers) {
-                scratch.containers.set(of: inputs.resource, in: containers)
+                scratch.containers.set(in: containers)
             } else {
                 scratch.containers.clear()
             }

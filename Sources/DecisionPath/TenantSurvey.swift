@@ -9,6 +9,7 @@ package import AttributeStore
 import CBOR
 package import DecisionEngine
 package import DecisionProtocol
+import Memory
 package import PolicyLanguage
 
 /// Why a survey cannot be made.
@@ -205,9 +206,9 @@ package final class TenantSurvey {
     /// Takes the views that the question reads.
     private func load() throws(SurveyError) {
         inputs.subject = try view(compiled.viewPrefixes[inputs.subjectType], subjectName)
-        scratch.groups.set(of: inputs.subject, in: groups)
+        scratch.groups.set(in: groups)
         inputs.resource = try view(compiled.viewPrefixes[inputs.resourceType], resourceName)
-        scratch.containers.set(of: inputs.resource, in: containers)
+        scratch.containers.set(in: containers)
         var device = deviceName
         if let sessionName {
             inputs.session = try view(compiled.sessionPrefix, sessionName)
@@ -249,7 +250,7 @@ package final class TenantSurvey {
         answer.evaluatedAt = UInt64(max(0, now))
         if verdict.kind != .error, verdict.validUntil != .max { answer.validUntil = UInt64(max(0, verdict.validUntil)) }
         let policies = program.policies
-        answer.rules = scratch.rules.map { CompiledTenant.reference(policies.rules[Int($0)], policies.files) }
+        answer.rules = scratch.rules.array.map { CompiledTenant.reference(policies.rules[Int($0)], policies.files) }
         if verdict.cause != .rules { answer.cause = AnswerWriter.cause(verdict, compiled) }
         if verdict.kind == .stepUp { answer.stepUp = AnswerWriter.stepUp(verdict, catalog) }
         return answer

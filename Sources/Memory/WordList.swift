@@ -61,6 +61,12 @@ public struct WordList: ~Copyable {
         return false
     }
 
+    /// Puts the words in ascending order.
+    public mutating func sort() {
+        var words = unsafe UnsafeMutableBufferPointer(start: base, count: used)
+        unsafe words.sort()
+    }
+
     /// A copy.
     public var array: [UInt32] { unsafe Array(UnsafeBufferPointer(start: base, count: used)) }
 

@@ -2,6 +2,7 @@
 // same beside it and takes down what it looked at.
 
 package import DecisionEngine
+import Memory
 import PolicyAnalysis
 package import PolicyLanguage
 
@@ -79,11 +80,11 @@ package struct PolicyTestRunner {
         }
         for rules in (reference?.matching ?? [:]).values { matched.formUnion(rules) }
         let isSame = reference.map { verdict.agrees(with: $0) } ?? false
-        var found = words(verdict, scratch.rules)
+        var found = words(verdict, scratch.rules.array)
         if !isSame { found += "; the reference says otherwise, which is a defect of Stile: please report it" }
         return PolicyTestResult(
             test: test, passed: isSame && isExpected(verdict, test.expected), found: found, kind: verdict.kind,
-            rules: scratch.rules.map { Int($0) }, duration: ContinuousClock.now - start)
+            rules: scratch.rules.array.map { Int($0) }, duration: ContinuousClock.now - start)
     }
 
     private func isExpected(_ verdict: Verdict, _ expected: Expectation) -> Bool {

@@ -257,8 +257,10 @@ struct ContainerTests {
         let index = MembershipIndex(
             pairs: try reader.containers(below: [EntityName(type: "folder", id: folder)]), namedCount: 1)
         var scratch = DecisionScratch()
-        try temporary.view(type, id) { scratch.containers.set(of: $0, in: index) }
-        return !scratch.containers.list.isEmpty
+        scratch.containers.set(in: index)
+        var found: Set<Int> = []
+        try temporary.view(type, id) { found = scratch.containers.indices(of: $0) }
+        return !found.isEmpty
     }
 
     @Test("a document lies in every folder above it, in whatever order they were told of")

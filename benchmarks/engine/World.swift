@@ -7,6 +7,7 @@
 import CMeasure
 import DecisionEngine
 import Glibc
+import Memory
 import PolicyLanguage
 
 /// Bytes of a record in the block; empty for no record.
@@ -251,8 +252,8 @@ final class World {
     /// Works out which groups of the policies the subject is in, and decides.
     @inline(__always)
     private func conclude() -> Verdict {
-        scratch.groups.set(of: inputs.subject, in: groups)
-        scratch.containers.set(of: inputs.resource, in: containers)
+        scratch.groups.set(in: groups)
+        scratch.containers.set(in: containers)
         return program.decide(inputs, &scratch)
     }
 
@@ -265,7 +266,7 @@ final class World {
     }
 
     /// Names of the rules that made the last decision.
-    var decidingRules: [String] { scratch.rules.map { program.policies.rules[Int($0)].name } }
+    var decidingRules: [String] { scratch.rules.array.map { program.policies.rules[Int($0)].name } }
 
     /// How many of the first questions the reference interpreter answers otherwise: none, or no time of them counts.
     func differences(of count: Int) -> Int {

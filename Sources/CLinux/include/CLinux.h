@@ -97,4 +97,7 @@ int stile_thread(void *(*body)(void *), void *argument);
 /* The same, to which no signal of the program's goes. */
 int stile_quiet_thread(void *(*body)(void *), void *argument);
 
+/* Asks for the line of memory at an address, which may be any. */
+static inline void stile_prefetch(const void *address) { __builtin_prefetch(address); }
+
 #endif
