@@ -168,7 +168,7 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	KILLS=100 bash Tests/BlackBox/log.sh .build/release
 	ROWS=10000 POLICIES=60 python3 Tests/BlackBox/plan.py .build/release
 	@mkdir -p benchmarks/results
-	CONNECTIONS=255 ROUNDS=40 SECONDS_EACH=0.15 LIMIT=1.1 IDLE=10 bash Tests/BlackBox/fair.sh .build/release benchmarks/results/fairness.jsonl
+	CONNECTIONS=255 ROUNDS=60 SECONDS_EACH=0.1 LIMIT=1.1 URGENT=1 IDLE=10 bash Tests/BlackBox/fair.sh .build/release benchmarks/results/fairness.jsonl
 	RESTARTS=100 bash Tests/BlackBox/restarts.sh .build/release
 	ACTIVATIONS=1000 SIGNALS=100000 UPDATES=1000000 QUIET=20 LIMIT=2 URGENT=1 \
 	  bash Tests/BlackBox/churn.sh .build/release benchmarks/results/churn.json
