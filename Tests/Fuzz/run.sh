@@ -25,7 +25,7 @@ fi
 
 flags=(-swift-version 6 -package-name stile -O -wmo -parse-as-library -sanitize=fuzzer
   -enable-upcoming-feature ExistentialAny -enable-upcoming-feature MemberImportVisibility
-  -enable-upcoming-feature InternalImportsByDefault -suppress-warnings -I "$build")
+  -enable-upcoming-feature InternalImportsByDefault -suppress-warnings -I "$build" -Xcc "-fmodule-map-file=$build/CLinux.modulemap")
 
 # module NAME: compiles a room of Sources, unless nothing of it has changed, nor of one before it.
 changed=
@@ -55,12 +55,17 @@ corpus() {
 }
 
 mkdir -p "$build"
+# The room in C is one header to the others and its objects to the linker.
+echo "module CLinux { header \"$root/Sources/CLinux/include/CLinux.h\" export * }" >"$build/CLinux.modulemap"
+for source in "$root"/Sources/CLinux/*.c; do
+  clang -O2 -c -I "$root/Sources/CLinux/include" -o "$build/$(basename "$source" .c).object" "$source"
+done
 # What the grammar spells out.
 sed -n '/^file /,/^\/\* Tokens/p' "$root/grammar/stile.ebnf" | grep -o '"[^" ]*"' | sort -u >"$build/words.dict"
 for room in Memory PolicyLanguage DecisionEngine; do module "$room"; done
 for target in "${targets[@]}"; do
   extra=()
-  [ "$target" != compiler ] || extra=("$here/questions.swift" "$build/DecisionEngine.o" "$build/Memory.o")
+  [ "$target" != compiler ] || extra=("$here/questions.swift" "$build/DecisionEngine.o" "$build/Memory.o" "$build"/*.object)
   swiftc "${flags[@]}" -use-ld=lld -module-name "${target}_fuzz" -o "$build/$target" \
     "$here/targets/$target.swift" "$here/input.swift" "${extra[@]}" "$build/PolicyLanguage.o"
 done
