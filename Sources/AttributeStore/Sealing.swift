@@ -91,9 +91,13 @@ extension Store {
     package func seal(
         tenant: String, time: Int64, chunk: Int = 2_000, progress: (Int) -> Void
     ) throws(StoreError) -> Int {
-        let number = (try self.tenant(tenant).sealing.last?.number ?? 0) + 1
-        let made = try makeDataKey(tenant, number: number, time: time)
-        try updateTenant(tenant) { $0.sealing.append(made) }
+        var made = try makeDataKey(tenant, number: 1, time: time)
+        // Numbered within the registry's transaction: two that seal at once have each a key of its own.
+        try updateTenant(tenant) {
+            made.number = ($0.sealing.last?.number ?? 0) + 1
+            $0.sealing.append(made)
+        }
+        let number = made.number
         let environment = try openEnvironment(tenant, readOnly: false)
         let databases = try TenantDatabases.opened(environment)
         let seal = TenantSeal(self, tenant: tenant)
@@ -110,7 +114,8 @@ extension Store {
         } catch {
             throw StoreError(error, path: environment.path, mapSize: environment.mapSize)
         }
-        try updateTenant(tenant) { $0.sealing.removeAll { $0.number != number } }
+        // Nothing is sealed with the keys before this one any more. A later one belongs to somebody who seals meanwhile.
+        try updateTenant(tenant) { $0.sealing.removeAll { $0.number < number } }
         return done
     }
 

@@ -80,6 +80,21 @@ import Testing
         #expect(try temporary.differences() == [])
     }
 
+    @Test func twoThatSealAtOnceLoseNothing() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        for step in 0..<30 { try writer.append([try user("u\(step)", #"{"level":2}"#)], time: 1) }
+        var isInner = true
+        _ = try temporary.store.seal(tenant: "t", time: 2, chunk: 7) { _ in
+            if isInner { _ = try? temporary.store.seal(tenant: "t", time: 3) { _ in } }
+            isInner = false
+        }
+        #expect(try temporary.store.tenant("t").sealing.map(\.number) == [2])
+        try writer.append([try user("last", #"{"level":4}"#)], time: 1)
+        #expect(try temporary.view("user", "u7") { $0.isEmpty } == false)
+        #expect(try temporary.differences() == [])
+    }
+
     @Test(arguments: [3, 4]) func randomChangesFoldAlikeSealedAndPlain(_ seed: UInt64) throws {
         let temporary = try sealed()
         var writer = try temporary.writer()
