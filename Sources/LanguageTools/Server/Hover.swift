@@ -132,7 +132,7 @@ extension Constant {
         case (.boolean(let value), _): return value ? "true" : "false"
         case (.integer(let value), _): return String(value)
         case (.decimal(let value), _): return Decimal6.format(value)
-        case (.string(let text), _), (.reference(_, let text), _): return Self.quoted(text)
+        case (.string(let text), _), (.reference(_, let text), _): return TextLiteral.quoted(text)
         case (.enumeration(let index), .enumeration(let cases)): return cases.cases[index]
         case (.enumeration(let index), _): return String(index)
         case (.datetime(let value), _): return Instant.format(value)
@@ -142,20 +142,6 @@ extension Constant {
             return "[\(values.map { $0.spelling(element) }.joined(separator: ", "))]"
         case (.set(let values), _): return "[\(values.count) values]"
         }
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
     }
 
     /// `7d`, `1h30m`: milliseconds in the largest units that leave nothing over.

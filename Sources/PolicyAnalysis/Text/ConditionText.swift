@@ -189,19 +189,7 @@ package enum ConstantText {
     }
 
     /// A text literal.
-    package static func quoted(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
-    }
+    package static func quoted(_ text: String) -> String { TextLiteral.quoted(text) }
 }
 
 /// Durations as they are written in policies.
