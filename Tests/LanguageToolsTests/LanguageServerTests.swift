@@ -48,56 +48,12 @@ struct LanguageServerTests {
         #expect(framer.next() == nil)
     }
 
-    /// A server with one document, and what it says to a message.
-    private struct Session {
-        var server: LanguageServer
-        var id = 0
-
-        init(_ files: [SourceFile]) {
-            server = LanguageServer(version: "1") { _ in FolderContents(files: []) }
-            _ = say("initialize", .object([]))
-            for file in files {
-                notify(
-                    "textDocument/didOpen",
-                    .object([
-                        "textDocument": .object([
-                            "uri": .string("file:///t/\(file.name)"), "version": .integer(1),
-                            "text": .string(file.text),
-                        ])
-                    ]))
-            }
-        }
-
-        mutating func say(_ method: String, _ params: JSONValue) -> JSONValue {
-            id += 1
-            let message = JSONValue.object([
-                "jsonrpc": .string("2.0"), "id": .integer(id), "method": .string(method), "params": params,
-            ])
-            return server.handle(Array(message.compact.utf8)).first ?? .null
-        }
-
-        mutating func notify(_ method: String, _ params: JSONValue) {
-            let message = JSONValue.object([
-                "jsonrpc": .string("2.0"), "method": .string(method), "params": params,
-            ])
-            _ = server.handle(Array(message.compact.utf8))
-        }
-    }
-
-    private static func place(_ name: String, _ line: Int, _ column: Int, _ more: [JSONMember] = []) -> JSONValue {
-        .object(
-            [
-                JSONMember("textDocument", .object(["uri": .string("file:///t/\(name)")])),
-                JSONMember("position", .object(["line": .integer(line), "character": .integer(column)])),
-            ] + more)
-    }
-
     @Test("random edits make the text that UTF-16 arithmetic makes")
     func edits() throws {
         var random = Splitmix(state: Self.seed)
         let pieces = ["a", "é", "😀", "\n", "\r\n", "\r", " ", "policy \"P\" {}", ""]
         var text = ""
-        var session = Session([SourceFile(name: "a.stile", text: text)])
+        var session = EditorSession([SourceFile(name: "a.stile", text: text)])
         for round in 0..<300 {
             // Lines by LSP's rule, as arrays of UTF-16 units without what ends them.
             var lines: [[UInt16]] = [[]]
@@ -155,9 +111,9 @@ struct LanguageServerTests {
               permit read on payrun to user when user.department in other
             }
             """
-        var session = Session([Samples.catalog, SourceFile(name: "p.stile", text: policy)])
+        var session = EditorSession([Samples.catalog, SourceFile(name: "p.stile", text: policy)])
         let answer = session.say(
-            "textDocument/rename", Self.place("p.stile", 1, 7, [JSONMember("newName", .string(name))]))
+            "textDocument/rename", EditorSession.place("p.stile", 1, 7, [JSONMember("newName", .string(name))]))
         if name == "net" {
             #expect(answer["result"]?["changes"]?.object?.isEmpty == true)
         } else {

@@ -71,7 +71,8 @@ private struct CandidateFinder {
             if !list.contains(where: { $0.label == candidate.label }) { list.append(candidate) }
         }
         // Where an enum's case is wanted, the words that begin other values are in the way.
-        let words = wantedType == nil ? context.words : context.words.subtracting(["true", "false", "count"])
+        let isCase = wantedType.flatMap { cases($0) } != nil
+        let words = isCase ? context.words.subtracting(["true", "false", "count"]) : context.words
         for word in words.sorted() where seen.insert(word).inserted {
             found.append(Candidate(label: word, kind: .keyword))
         }
@@ -167,26 +168,52 @@ private struct CandidateFinder {
     // MARK: Values
 
     private func values(_ catalog: Catalog) -> [Candidate] {
-        if let holder = givenHolder {
-            let last = item.last { $0.kind == .name }
-            switch (holder, last?.text) {
-            case (.entity("session"), "assurance"?): return names(.level)
-            case (.entity("session"), "methods"?): return names(.method)
-            default: break
-            }
-            guard let type = wantedType else { return [] }
-            return cases(type) ?? []
-        }
+        if let holder = givenHolder { return values(given: holder, catalog) }
         let lets = constants.map { Candidate(label: $0.name, kind: .constant, detail: "let") }
         if item.first?.isName("let") ?? false { return lets }
-        if let type = wantedType, let cases = cases(type) { return cases + lets }
         // A default in a catalog is a constant.
-        guard ["permit", "forbid", "require", "offer", "on", "role"].contains(item.first?.text) else { return [] }
-        var words = catalog.subjectTypes.map { Self.candidate(catalog.entities[$0]) }
+        let isRule = ["permit", "forbid", "require", "offer", "on", "role"].contains(item.first?.text)
+        if let type = wantedType, let cases = cases(type) {
+            return cases + lets + (isRule && openList == nil ? holders(of: type, catalog) : [])
+        }
+        guard isRule else { return [] }
+        let subjects = catalog.subjectTypes.map { Self.candidate(catalog.entities[$0]) }
+        return subjects + holderWords.map { Candidate(label: $0, kind: .keyword) }
+            + [Candidate(label: "now", kind: .keyword)] + lets
+    }
+
+    /// The words besides subject types that attributes stand behind; in a role, only those that every question has.
+    private var holderWords: [String] {
         let isRole = item.first?.isName("role") ?? false
-        words += (isRole ? [] : ["resource", "action"]).map { Candidate(label: $0, kind: .keyword) }
-        words += ["session", "device", "context", "now", "subject"].map { Candidate(label: $0, kind: .keyword) }
-        return words + lets
+        return (isRole ? [] : ["resource", "action"]) + ["session", "device", "context", "subject"]
+    }
+
+    /// What has another attribute of a type, to compare with.
+    private func holders(of type: ValueType, _ catalog: Catalog) -> [Candidate] {
+        let compared = comparedPath
+        let words = catalog.subjectTypes.map { catalog.entities[$0].name } + holderWords
+        return words.filter { word in
+            attributes(of: word, catalog).contains { $0.type == type && compared != [word, $0.name] }
+        }.map { word in
+            catalog.entity(named: word).map { Self.candidate(catalog.entities[$0]) }
+                ?? Candidate(label: word, kind: .keyword)
+        }
+    }
+
+    /// What can be the value of a test.
+    private func values(given holder: AttributeHolder, _ catalog: Catalog) -> [Candidate] {
+        switch (holder, givenField) {
+        case (.entity("session"), "assurance"): return names(.level)
+        case (.entity("session"), "methods"): return names(.method)
+        default: break
+        }
+        guard let type = wantedType else { return [] }
+        // The subject of the test, by its type.
+        if case .reference = type {
+            return catalog.subjectTypes.map { Self.candidate(catalog.entities[$0]) }
+                + [Candidate(label: "subject", kind: .keyword)]
+        }
+        return cases(type) ?? []
     }
 
     private func cases(_ type: ValueType) -> [Candidate]? {
@@ -203,19 +230,18 @@ private struct CandidateFinder {
     private var wantedType: ValueType? {
         guard let catalog, context.names.contains(.value), !item.isEmpty else { return nil }
         if let holder = givenHolder {
-            guard let name = item.last(where: { $0.kind == .name }), item.last?.isSymbol("{") == false else {
-                return nil
-            }
-            return catalog.attributes(of: holder).first { $0.name == name.text }?.type
+            return givenField.flatMap { name in catalog.attributes(of: holder).first { $0.name == name }?.type }
         }
         if let cases = declaredCases { return .enumeration(EnumerationType(cases: cases, ordered: false)) }
-        var rest = item[...]
-        // Back over a list that was begun.
-        if let opening = rest.lastIndex(where: { $0.isSymbol("[") }),
-            !rest[opening...].contains(where: { $0.isSymbol("]") })
-        {
-            rest = rest[..<opening]
-        }
+        guard let path = comparedPath else { return nil }
+        return attributes(of: path[0], catalog).first { $0.name == path[1] }?.type
+    }
+
+    /// The attribute that the value at the place is compared with or stands in for, as two names.
+    private var comparedPath: [String]? {
+        var rest = item[..<(openList ?? item.count)]
+        // Back over the first value of a range.
+        if rest.last?.isSymbol("...") ?? false { rest = rest.dropLast(2) }
         guard let relation = rest.last else { return nil }
         let comparisons: Set = ["==", "!=", "<", "<=", ">", ">=", "??"]
         switch relation.kind {
@@ -226,9 +252,18 @@ private struct CandidateFinder {
         case .name where relation.text == "of": rest = rest.dropLast(2)
         default: return nil
         }
+        if rest.dropLast().last?.isSymbol("??") ?? false { rest = rest.dropLast(2) }
         let path = Array(rest.suffix(3))
         guard path.count == 3, path[0].kind == .name, path[1].isSymbol("."), path[2].kind == .name else { return nil }
-        return attributes(of: path[0].text, catalog).first { $0.name == path[2].text }?.type
+        return [path[0].text, path[2].text]
+    }
+
+    /// Where a list was begun that has no end yet.
+    private var openList: Int? {
+        guard let opening = item.lastIndex(where: { $0.isSymbol("[") }),
+            !item[opening...].contains(where: { $0.isSymbol("]") })
+        else { return nil }
+        return opening
     }
 
     /// The cases of the enum whose default is being written.
@@ -249,6 +284,13 @@ private struct CandidateFinder {
             return nil
         }
         return item.contains { $0.isName("with") } ? .action(item[1].text) : .entity(item[on + 1].text)
+    }
+
+    /// The name of a test's value that is being written.
+    private var givenField: String? {
+        var rest = item[..<(openList ?? item.count)]
+        if rest.last?.isSymbol(":") ?? false { rest = rest.dropLast() }
+        return rest.last.flatMap { $0.kind == .name ? $0.text : nil }
     }
 
     private func fields(_ catalog: Catalog) -> [Candidate] {

@@ -87,6 +87,12 @@ struct Parser {
     /// Notes words that could stand here.
     mutating func want(words: some Sequence<String>) { want(nil, words: words) }
 
+    /// Notes the only word that can stand where the tokens end.
+    mutating func wanting(_ word: String) -> Skip {
+        want(words: CollectionOfOne(word))
+        return skip("`\(word)`")
+    }
+
     mutating func take(symbol: String) -> Bool {
         guard current.isSymbol(symbol) else { return false }
         advance()
@@ -466,7 +472,7 @@ struct Parser {
     }
 
     mutating func path() throws(Skip) -> [Name] {
-        var path = [try name("a name")]
+        var path = [try name("a name", .value)]
         while take(symbol: ".") { path.append(try name("an attribute's name after `.`", .attribute)) }
         return path
     }

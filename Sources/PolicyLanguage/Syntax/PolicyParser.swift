@@ -320,6 +320,8 @@ extension Parser {
             && !(relations + ["and", "or"]).contains(following.text) && following.kind != .symbol
         if isTypeAlone || (current.kind == .name && following.isSymbol("}")) {
             rule.subjectType = try name("a subject type")
+            // As far as it is written, it can also be the beginning of a condition.
+            want(words: relations + ["and", "or"])
         } else {
             rule.to = try expression()
         }
@@ -415,6 +417,10 @@ extension Parser {
 
     private mutating func relation(_ left: ValueSyntax, _ start: SourceRange) throws(Skip) -> ExpressionSyntax {
         if wanted != nil { want(words: ["in", "not"]) }
+        if wanted != nil, current.isName("not"), following.kind == .end {
+            advance()
+            throw wanting("in")
+        }
         if current.isName("in") || (current.isName("not") && following.isName("in")) {
             let negated = take(word: "not")
             advance()
@@ -514,6 +520,7 @@ extension Parser {
             let word = try name("permit, deny, step_up or error")
             if !Self.outcomes.contains(word.text) { try unknown(outcome: word) }
             var demand: DemandSyntax?
+            if word.text == "step_up" { want(.level, words: ["within", "using"]) }
             if word.text == "step_up", current.kind == .name, !Self.stepWords.contains(current.text) {
                 demand = try self.demand()
             }
