@@ -169,18 +169,19 @@ private struct FitScan {
         var found = builder.problems(type: index, document: document).map {
             (StoredMisfit.Kind.value, ValueProblem?.some($0))
         }
-        found += missing(catalog.entities[index], document).map { (.missing, $0) }
+        found += missing(index, document).map { (.missing, $0) }
         return found
     }
 
     /// Attributes that are required from now on, that no question may bring and that the document lacks.
-    private func missing(_ type: EntityType, _ document: JSONValue) -> [ValueProblem] {
+    private func missing(_ index: Int, _ document: JSONValue) -> [ValueProblem] {
+        let type = catalog.entities[index]
         guard let before, let old = before.entity(named: type.name) else { return [] }
         return type.attributes.compactMap { attribute in
             guard attribute.isRequired, attribute.isStored, !attribute.isFromRequest else { return nil }
             let known = before.entities[old].attributes.first { $0.name == attribute.name }
             if let known, known.isRequired, !known.isFromRequest { return nil }
-            let value = builder.find(attribute, in: document) ?? .null
+            let value = builder.find(attribute, in: document, of: index) ?? .null
             return value == .null ? ValueProblem(attribute: attribute.name, expected: "a value", found: .null) : nil
         }
     }

@@ -37,7 +37,7 @@ struct ViewBuilder {
         let attributes = catalog.entities[type].attributes
         var builder = RecordBuilder()
         builder.reset(slots: attributes.count, flags: isActive ? 0 : RecordLayout.inactive)
-        try fill(&builder, attributes, document, signals, lenient: !isActive)
+        try fill(&builder, type, document, signals, lenient: !isActive)
         builder.setGroups(groups)
         return builder.bytes
     }
@@ -49,18 +49,17 @@ struct ViewBuilder {
         let attributes = catalog.entities[type].attributes
         var builder = RecordBuilder()
         builder.reset(slots: attributes.count)
-        try fill(&builder, attributes, document, signals, lenient: false)
+        try fill(&builder, type, document, signals, lenient: false)
         builder.setGroups(containers)
         return builder.bytes
     }
 
     /// A session's record.
     func session(document: JSONValue, signals: [String: SignalValue]) throws(ValueProblem) -> [UInt8] {
-        let attributes = catalog.entities[Catalog.session].attributes
         let slots = SessionSlots(catalog)
         var builder = RecordBuilder()
         builder.reset(slots: slots.count)
-        try fill(&builder, attributes, document["properties"] ?? .object([]), signals, lenient: false)
+        try fill(&builder, Catalog.session, document["properties"] ?? .object([]), signals, lenient: false)
         builder.set(slots.levels, payload: try levels(document))
         var methods: UInt32 = 0
         for method in document["amr"]?.array ?? [] {
@@ -104,7 +103,7 @@ struct ViewBuilder {
         if type == Catalog.session { note { () throws(ValueProblem) in _ = try levels(document) } }
         let values = type == Catalog.session ? document["properties"] ?? .object([]) : document
         for attribute in catalog.entities[type].attributes where attribute.isStored {
-            guard let value = find(attribute, in: values), value != .null else { continue }
+            guard let value = find(attribute, in: values, of: type), value != .null else { continue }
             note { () throws(ValueProblem) in _ = try constant(value, attribute.type, attribute.name) }
         }
         return problems
@@ -113,14 +112,14 @@ struct ViewBuilder {
     // MARK: Attributes
 
     private func fill(
-        _ builder: inout RecordBuilder, _ attributes: [Attribute], _ document: JSONValue,
+        _ builder: inout RecordBuilder, _ type: Int, _ document: JSONValue,
         _ signals: [String: SignalValue], lenient: Bool
     ) throws(ValueProblem) {
-        for (slot, attribute) in attributes.enumerated() where attribute.isStored {
+        for (slot, attribute) in catalog.entities[type].attributes.enumerated() where attribute.isStored {
             do throws(ValueProblem) {
                 if let signal = signals[attribute.name] {
                     try fill(&builder, slot, attribute, signal)
-                } else if let value = find(attribute, in: document), value != .null {
+                } else if let value = find(attribute, in: document, of: type), value != .null {
                     builder.set(slot, try constant(value, attribute.type, attribute.name))
                 }
             } catch {
@@ -143,16 +142,21 @@ struct ViewBuilder {
         builder.set(slot, try constant(signal.value, attribute.type, attribute.name), validUntil: end)
     }
 
-    /// The value for an attribute: by its SCIM path, else by its claim or its own name.
-    func find(_ attribute: Attribute, in document: JSONValue) -> JSONValue? {
+    /// The value for an attribute: by its SCIM path, else by its claim or its own name. A document brings values only from
+    /// where it comes: what the application registers has none of a provider's, a session none of SCIM's. The checker warns
+    /// of attributes that nothing can fill by the same table (`.neverFilled`).
+    func find(_ attribute: Attribute, in document: JSONValue, of type: Int) -> JSONValue? {
+        let isSubject = catalog.entities[type].isSubject
+        let isSignedIn = isSubject || type == Catalog.session || type == Catalog.device
         for source in attribute.sources {
             switch source {
-            case .scim(let path):
+            case .scim(let path) where isSubject:
                 if let value = SCIMPath.value(path, in: document, isSet: isSet(attribute.type)) { return value }
                 if let value = document[attribute.name] { return value }
-            case .token(let claim): if let value = document[claim] ?? document[attribute.name] { return value }
+            case .token(let claim) where isSignedIn:
+                if let value = document[claim] ?? document[attribute.name] { return value }
             case .application: if let value = document[attribute.name] { return value }
-            case .caep, .risc, .request: continue
+            case .scim, .token, .caep, .risc, .request: continue
             }
         }
         return nil

@@ -1,5 +1,5 @@
 // What is legal, but surely not meant, decided by the solver: rules that no question matches, permits that forbids always
-// beat, conditions that are always true or always false. Told only where it is proven; the syntactic look of the checker
+// beat, conditions that are always true or always false, tests of questions that no rule can match. Told only where it is proven; the syntactic look of the checker
 // (`PolicyWarnings`) finds the plain cases sooner and words them better, and what it has told is not told again.
 
 import DecisionEngine
@@ -8,7 +8,7 @@ package import PolicyLanguage
 /// What the solver found.
 package struct ExactWarnings: Sendable {
     package var diagnostics: [Diagnostic] = []
-    /// Rules, roles, offers and duties that the budget did not suffice for.
+    /// Rules, roles, offers, duties and questions of tests that the budget did not suffice for.
     package var unsettled = 0
     /// What it took.
     package var steps = 0
@@ -20,8 +20,12 @@ package struct ExactWarnings: Sendable {
     /// - Parameters:
     ///   - known: what the checker has told of the same policies.
     ///   - budget: steps for all together.
-    package init(_ policies: CheckedPolicies, known: [Diagnostic], budget: Int = Self.defaultBudget) {
-        var search = WarningSearch(policies, known: known, budget: budget)
+    ///   - interruption: ends it early.
+    package init(
+        _ policies: CheckedPolicies, known: [Diagnostic], budget: Int = Self.defaultBudget,
+        interruption: Interruption? = nil
+    ) {
+        var search = WarningSearch(policies, known: known, budget: budget, interruption: interruption)
         search.run()
         diagnostics = search.found
         unsettled = search.unsettled
@@ -29,9 +33,11 @@ package struct ExactWarnings: Sendable {
     }
 
     /// All warnings of policies that check: those of the checker and these, in the order of the text.
-    package static func all(of result: CheckResult, budget: Int = Self.defaultBudget) -> [Diagnostic] {
+    package static func all(
+        of result: CheckResult, budget: Int = Self.defaultBudget, interruption: Interruption? = nil
+    ) -> [Diagnostic] {
         guard let policies = result.policies else { return result.diagnostics }
-        let exact = Self(policies, known: result.diagnostics, budget: budget)
+        let exact = Self(policies, known: result.diagnostics, budget: budget, interruption: interruption)
         return (result.diagnostics + exact.diagnostics).sorted {
             ($0.range.file, $0.range.start, $0.code.rawValue) < ($1.range.file, $1.range.start, $1.code.rawValue)
         }
@@ -68,21 +74,27 @@ private struct WarningSearch {
     private var rolesOfSubject: [Int: [Condition]] = [:]
     private let forbids: [Int]
     private let interpreter: Interpreter
+    private let interruption: Interruption?
 
-    init(_ policies: CheckedPolicies, known: [Diagnostic], budget: Int) {
+    init(_ policies: CheckedPolicies, known: [Diagnostic], budget: Int, interruption: Interruption?) {
         self.policies = policies
         self.known = known.filter { $0.severity == .warning }
         left = budget
+        self.interruption = interruption
         forbids = policies.rules.indices.filter { policies.rules[$0].kind == .forbid }
         interpreter = Interpreter(policies)
     }
 
     mutating func run() {
-        let count = policies.rules.count + policies.roles.count + policies.offers.count + policies.obligations.count
+        let tests = testsByPlace()
+        let count =
+            policies.rules.count + policies.roles.count + policies.offers.count + policies.obligations.count
+            + tests.count
         var done = 0
         func share(_ search: WarningSearch) -> WorkBudget {
             // What others leave of their shares is there for those that need more.
-            WorkBudget(max(1, min(search.left, 20 * search.left / max(1, count - done))))
+            WorkBudget(
+                max(1, min(search.left, 20 * search.left / max(1, count - done))), search.interruption)
         }
         func visit(_ statement: Statement, _ rule: CheckedRule? = nil) {
             let budget = share(self)
@@ -117,6 +129,70 @@ private struct WarningSearch {
                     what: "this duty", condition: duty.condition,
                     cells: places(duty.subjectTypes, duty.actions, duty.resourceTypes), range: duty.range))
         }
+        for (place, tests) in tests {
+            let budget = share(self)
+            done += 1
+            switch canMatch(place, budget) {
+            case .some(true): break
+            case .some(false): for test in tests { warnCoversNothing(test) }
+            case .none: unsettled += 1
+            }
+            left -= budget.total - budget.left
+        }
+    }
+
+    // MARK: Tests that cover nothing
+
+    /// The tests by the cell of their question, in the order of the text; without those of which it is known.
+    private func testsByPlace() -> [(place: Place, tests: [PolicyTest])] {
+        var found: [(place: Place, tests: [PolicyTest])] = []
+        var indices: [Place: Int] = [:]
+        let told = Set(known.filter { $0.code == .coversNothing }.map(\.range))
+        for test in policies.tests where !told.contains(test.range) {
+            let place = Place(subject: test.subjectType, action: test.action, resource: test.resourceType)
+            if let index = indices[place] {
+                found[index].tests.append(test)
+            } else {
+                indices[place] = found.count
+                found.append((place, [test]))
+            }
+        }
+        return found
+    }
+
+    /// Some permit or forbid matches some question of a cell; nil when that was not settled.
+    private mutating func canMatch(_ place: Place, _ budget: WorkBudget) -> Bool? {
+        for rule in policies.rules where rule.kind != .require && isAbout(rule, place) {
+            if case .constant(let holds) = rule.condition {
+                if holds { return true }
+                continue
+            }
+            let space = space([rule.condition], place, budget)
+            let asked = space.asked(rule.condition)
+            switch Reasoner(space, roots: asked).question(asked) {
+            case .found: return true
+            case .none: continue
+            case .undecided, .exhausted: return nil
+            }
+        }
+        return false
+    }
+
+    private func isAbout(_ rule: CheckedRule, _ place: Place) -> Bool {
+        rule.subjectTypes.contains(place.subject) && rule.actions?.contains(place.action) ?? true
+            && rule.resourceTypes?.contains(place.resource) ?? true
+    }
+
+    private mutating func warnCoversNothing(_ test: PolicyTest) {
+        let catalog = policies.catalog
+        let action = catalog.actions[test.action].name
+        let type = catalog.entities[test.resourceType].name
+        let subject = catalog.entities[test.subjectType].name
+        add(
+            Diagnostic(
+                .coversNothing,
+                "no rule can match `\(action)` on `\(type)` by a `\(subject)`: the answer is deny, whatever the test gives",
+                at: test.range, help: "mend the rules about it, or the question"))
     }
 
     // MARK: Cells
@@ -213,11 +289,7 @@ private struct WarningSearch {
         var beating: [Int] = []
         var used = Set<Int>()
         for place in statement.cells {
-            let applying = forbids.filter { index in
-                let rule = policies.rules[index]
-                return rule.subjectTypes.contains(place.subject) && rule.actions?.contains(place.action) ?? true
-                    && rule.resourceTypes?.contains(place.resource) ?? true
-            }
+            let applying = forbids.filter { isAbout(policies.rules[$0], place) }
             search: while true {
                 let here = beating.filter { applying.contains($0) }
                 let conditions = here.map { policies.rules[$0].condition }

@@ -87,6 +87,50 @@ struct FoldTests {
         #expect(try temporary.view("session", "s1") { $0.string($0.payload(slots.subject))?.text } == "user\u{0}ada")
     }
 
+    @Test("a document brings values only from where it comes, as the checker says, and signals are another road")
+    func sources() throws {
+        let catalog = """
+            catalog "sources" version 1.0.0 {
+              entity user { a: int = 0 from scim "a"  b: int = 0 from token "b"  c: int = 0 from application }
+              entity session { a: int = 0 from scim "a"  b: int = 0 from token "b"  c: int = 0 from application }
+              entity doc { a: int = 0 from scim "a"  b: int = 0 from token "b"  c: int = 0 from application }
+              signal doc.d: int = 0 from caep "d"
+              action read on doc
+            }
+            policy "P" {
+              permit read on doc when resource.a == 1 or resource.b == 1 or resource.c == 1 or resource.d == 1
+              permit read on doc when session.a == 1 or session.b == 1 or session.c == 1
+              permit read on doc when user.a == 1 or user.b == 1 or user.c == 1
+            }
+            """
+        let found = checkPolicies([SourceFile(name: "all.stile", text: catalog)]).diagnostics
+        let told = found.filter { $0.code == .neverFilled }.map(\.message)
+        #expect(told.count == 3 && found.count == 3)
+        let temporary = try TemporaryStore()
+        var writer = try TenantWriter(temporary.store, tenant: "t")
+        _ = try writer.push([PolicyFile(name: "all.stile", text: catalog)], author: "test", message: "", time: 1)
+        let values = try JSONValue.parse(#"{"a":1,"b":1,"c":1,"d":1}"#)
+        try writer.append(
+            [
+                .putSubject(type: "user", id: "x", isActive: true, document: values),
+                .putSession(id: "x", document: .object(["properties": values])),
+                .putResource(type: "doc", id: "x", document: values),
+            ], time: 1)
+        for (type, filled) in [("user", [0, 1, 2]), ("session", [1, 2]), ("doc", [2])] {
+            for slot in 0..<3 {
+                let isFilled = try temporary.view(type, "x") { $0.validUntil(slot) != RecordLayout.absent }
+                #expect(isFilled == filled.contains(slot), "\(type).\("abc".dropFirst(slot).prefix(1))")
+                let name = "\(type == "doc" ? "resource" : type).\("abc".dropFirst(slot).prefix(1))"
+                #expect(told.contains { $0.contains("`\(name)`") } == !isFilled, "\(told)")
+            }
+        }
+        #expect(try temporary.view("doc", "x") { $0.validUntil(3) == RecordLayout.absent })
+        try writer.append(
+            [.signal(type: "doc", id: "x", name: "d", value: .integer(1), at: 1, expires: nil)], time: 2)
+        #expect(try temporary.view("doc", "x") { $0.payload(3) } == 1)
+        #expect(try temporary.differences() == [])
+    }
+
     @Test("durations and instants at the ends of the numbers are refused, not computed with")
     func endsOfNumbers() throws {
         let least = JSONValue.number("-9223372036854775808")

@@ -2,7 +2,8 @@
 
 extension PolicyChecker {
     mutating func offer(_ syntax: OfferSyntax, policy: String, lets: [String: LetSource]) -> CheckedOffer? {
-        guard let role = role(named: syntax.role, isUse: true) else { return nil }
+        guard let role = role(named: syntax.role) else { return nil }
+        offeredRoles[syntax.role.text] = syntax.role.range
         let rule = syntax.rule
         guard syntax.atMost > 0 else {
             sink.report(

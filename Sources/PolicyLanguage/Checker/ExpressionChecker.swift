@@ -626,30 +626,39 @@ extension PolicyChecker {
             return nil
         }
         let reference = AttributeReference(scope: place, name: path[1].text, type: first.type)
-        warnUnfilled(reference, found, range, scope)
+        warnUnfilled(reference, zip(owners, found).map { ($0.name, $1) }, range)
         known.attributes[key] = (reference, found)
         return (reference, found)
     }
 
     /// Warns of an attribute that always has its default, because nothing ever fills it.
+    /// - Parameter attributes: what the path can mean, by what has it.
     private mutating func warnUnfilled(
-        _ reference: AttributeReference, _ attributes: [Attribute], _ range: SourceRange, _ scope: ExpressionScope
+        _ reference: AttributeReference, _ attributes: [(owner: String, attribute: Attribute)],
+        _ range: SourceRange
     ) {
         let filling: [AttributeSource.Kind]
         switch reference.scope {
+        // Whatever a source of these is, it brings values.
         case .subject, .action, .context: return
         case .session, .device: filling = [.token, .caep, .risc, .application]
-        case .resource:
-            if anyTypes(scope).contains(where: { catalog.entities[$0].isSubject }) { return }
-            filling = [.application, .request]
+        case .resource: filling = [.application, .request, .caep, .risc]
         }
-        let isFilled = attributes.contains { $0.sources.contains { filling.contains($0.kind) } }
-        if isFilled || !known.toldUnfilled.insert(reference).inserted { return }
-        let sources = Set(attributes.flatMap(\.sources).map(\.kind)).map(\.rawValue).sorted().joined(separator: ", ")
+        let empty = attributes.filter { owner, attribute in
+            if reference.scope == .resource, let type = entities[owner], catalog.entities[type].isSubject {
+                return false
+            }
+            return !attribute.sources.contains { filling.contains($0.kind) }
+        }
+        if empty.isEmpty || !known.toldUnfilled.insert(reference).inserted { return }
+        let sources = Set(empty.flatMap(\.attribute.sources).map(\.kind)).map(\.rawValue).sorted()
+        // Of several types perhaps only some.
+        let types = empty.count == attributes.count ? [] : empty.map { "`\($0.owner)`" }
+        let whose = types.isEmpty ? "" : " of \(types.joined(separator: " and "))"
         sink.report(
             .neverFilled,
-            "nothing fills `\(reference.scope).\(reference.name)`: `from \(sources)` brings no values for a "
-                + "\(reference.scope)", at: range,
+            "nothing fills `\(reference.scope).\(reference.name)`\(whose): `from \(sources.joined(separator: ", "))` "
+                + "brings no values for a \(reference.scope)", at: range,
             help: "let the catalog say one of: \(filling.map { "from \($0.rawValue)" }.joined(separator: ", "))")
     }
 

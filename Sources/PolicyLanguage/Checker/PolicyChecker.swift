@@ -15,7 +15,12 @@ struct PolicyChecker {
     var roleSyntax: [String: RoleSource] = [:]
     var roleIndices: [String: Int] = [:]
     var roles: [CheckedRole] = []
+    /// Roles that rules, duties or the conditions of offers name.
     var usedRoles = Set<String>()
+    /// Roles that the conditions of roles name, each with those roles.
+    var rolesNaming: [String: Set<String>] = [:]
+    /// Roles that are offered.
+    var offeredRoles: [String: SourceRange] = [:]
     var groups: [String] = []
     var groupIndices: [String: Int] = [:]
     var containers: [ContainerReference] = []
@@ -219,14 +224,34 @@ struct PolicyChecker {
     }
 
     private mutating func warnUnused(_ lets: [[String: LetSource]]) {
-        for source in roleSyntax.values where !usedRoles.contains(source.name.text) {
-            sink.report(
-                .unusedRole, "role `\(source.name.text)` is never used", at: source.name.range,
-                help: "use it with `to role \(source.name.text)`, or remove it")
-        }
+        for source in roleSyntax.values where !isReached(source.name.text) { warnUnused(source.name) }
         for source in lets.flatMap(\.values) where !usedLets.contains(source.name.range) {
             sink.report(.unusedLet, "let `\(source.name.text)` is never used", at: source.name.range, help: "remove it")
         }
+    }
+
+    /// Some rule's outcome can hang on a role: a rule names it, or a role that is reached.
+    private func isReached(_ role: String) -> Bool {
+        // Roles do not include one another in circles, and no deeper than a limit.
+        usedRoles.contains(role) || (rolesNaming[role] ?? []).contains { isReached($0) }
+    }
+
+    private mutating func warnUnused(_ role: Name) {
+        if let offer = offeredRoles[role.text] {
+            sink.report(
+                .unusedRole, "role `\(role.text)` is offered, and no rule names it: having it changes nothing",
+                at: role.range, help: "use it with `to role \(role.text)`, or remove it and the offer",
+                related: [Diagnostic.Related("the offer", at: offer)])
+            return
+        }
+        let naming = (rolesNaming[role.text] ?? []).sorted().map { "`\($0)`" }
+        let why =
+            naming.isEmpty
+            ? ""
+            : ": only \(naming.joined(separator: " and ")) \(naming.count == 1 ? "names" : "name") it, which no rule names either"
+        sink.report(
+            .unusedRole, "role `\(role.text)` is never used\(why)", at: role.range,
+            help: "use it with `to role \(role.text)`, or remove it")
     }
 
     // MARK: Rules
@@ -427,7 +452,11 @@ struct PolicyChecker {
 
     /// The index of a role, checking it first when need be; nil, with a report, when there is none.
     mutating func role(named name: Name, isUse: Bool = false) -> Int? {
-        if isUse { usedRoles.insert(name.text) }
+        if isUse, let inside = resolving.last {
+            rolesNaming[name.text, default: []].insert(inside)
+        } else if isUse {
+            usedRoles.insert(name.text)
+        }
         if let index = roleIndices[name.text] { return index }
         if failedRoles.contains(name.text) { return nil }
         guard let source = roleSyntax[name.text] else {

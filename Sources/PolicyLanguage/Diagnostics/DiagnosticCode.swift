@@ -343,7 +343,11 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
             "No question makes it other than it is, for all values that the catalog allows, so it says nothing; or one of "
                 + "its alternatives does. Drop it, or mend its values: perhaps `or` was meant for `and`, or the other way round."
         ),
-        .unusedRole: ("a role that nothing uses", "Drop it, or use it with `role name`."),
+        .unusedRole: (
+            "a role that nothing uses",
+            "No rule names it, and no role that a rule names includes it; that it is offered does not make it count. Drop it, "
+                + "or use it with `role name`."
+        ),
         .unusedLet: ("a let that nothing uses", "Drop it."),
         .neverMatches: (
             "a rule or role that can never hold",
@@ -357,14 +361,15 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
         ),
         .neverFilled: (
             "an attribute that no source fills",
-            "Resources are filled by the application and by the question (`from application`, `from request`), sessions and "
-                + "devices by tokens and signals (`from token`, `from caep`, `from risc`), subjects by all of these and SCIM. With "
-                + "another source the attribute always has its default, so the condition decides nothing."
+            "Resources are filled by the application, by the question and by signals (`from application`, `from request`, "
+                + "`from caep`, `from risc`), sessions and devices by tokens, signals and the application (`from token`), subjects "
+                + "by all of these and SCIM. With another source the attribute always has its default, so the condition decides "
+                + "nothing."
         ),
         .coversNothing: (
             "a test that no rule speaks to",
-            "No rule is about this action on this type by this subject, so the answer is deny whatever the policies say. "
-                + "Mend the question, or write the rule that the test is for."
+            "No rule is about this action on this type by this subject, or none of those that are can ever match there, so the "
+                + "answer is deny whatever the test gives. Mend the question, or write the rule that the test is for."
         ),
     ]
 }
