@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -363,6 +364,64 @@ def editing(work):
     ok("shutdown and exit end with 0")
 
 
+def proofs(work):
+    """What only the solver finds comes after a pause, for the newest text, and holds up nothing."""
+    folder = work / "proofs"
+    shutil.copytree(HERE / "policies" / "ledger", folder)
+    (folder / "payroll.stile").unlink()
+    uri = "file://" + str(folder / "proofs.stile")
+    server = Server()
+    initialize(server)
+
+    def change(version, text):
+        changes = [{"text": text}]
+        server.notify("textDocument/didChange", {"textDocument": {"uri": uri, "version": version}, "contentChanges": changes})
+
+    # No syntax shows that the forbid is as wide as the permit.
+    hidden = """policy "P" {
+  permit read on payrun to user when user.employment == contractor
+  forbid any on any to user unless user.employment in [employee, vendor]
+}
+"""
+    server.notify("textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": "stile", "version": 1, "text": hidden}})
+    expect(server.findings(uri, 1) == [])
+    found = server.findings(uri, 1)
+    expect([f["code"] for f in found] == ["W0005"] and found[0]["severity"] == 2, found)
+    expect(marked(hidden, found[0]["range"]).startswith("permit read"), found)
+    (folder / "proofs.stile").write_text(hidden)
+    told = json.loads(subprocess.run([BINARY, "check", "--json", folder], capture_output=True).stdout)
+    expect([f["message"] for f in told["diagnostics"]] == [found[0]["message"].split("\n")[0]], told)
+    ok("what stile check proves is told after a pause, with the version it is about")
+
+    change(2, hidden.replace("contractor", "employee"))
+    expect(server.findings(uri, 2) == [])
+    change(3, hidden)
+    expect(server.findings(uri, 3) == [])
+    expect([f["code"] for f in server.findings(uri, 3)] == ["W0005"])
+    ok("it goes with the next change, and comes again with the next pause")
+
+    # Proofs that take a while: answers come before them, and a change ends them.
+    rules = "\n".join(
+        f"""  permit read, approve on payrun to user in group "G{number % 50}"
+    when user.department == "D{number}" and resource.total <= {number * 10} and user.risk > low"""
+        for number in range(400))
+    long = hidden.replace("forbid any", rules + "\n  forbid any", 1)
+    change(4, long)
+    server.findings(uri, 4)
+    expect([f["code"] for f in server.findings(uri, 4)] == ["W0005"])
+    change(5, long + "\n")
+    server.findings(uri, 5)
+    time.sleep(0.4)
+    server.request("textDocument/hover", {"textDocument": {"uri": uri}, "position": {"line": 1, "character": 12}})
+    expect(not [m for m in server.notifications if m["params"].get("version") == 5], "an answer waited for a proof")
+    change(6, hidden)
+    expect(server.findings(uri, 6) == [])
+    expect([f["code"] for f in server.findings(uri, 6)] == ["W0005"])
+    expect(not [m for m in server.notifications if m["params"].get("version") == 5], "told of a text that is gone")
+    expect(server.end() == 0)
+    ok("a proof holds up no answer, and is dropped when the text changes")
+
+
 def encodings(work):
     for wanted, width in [(["utf-8", "utf-16"], 4), (["utf-32"], 1), (["utf-7"], 2)]:
         server = Server()
@@ -476,6 +535,7 @@ def hostile(work):
 
 with tempfile.TemporaryDirectory() as name:
     editing(Path(name))
+    proofs(Path(name))
     encodings(Path(name))
     hostile(Path(name))
 print(f"{passed} passed, 0 failed")

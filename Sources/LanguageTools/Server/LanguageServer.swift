@@ -1,6 +1,6 @@
 // The language server (LSP 3.17): messages in, messages out. It does no input or output of its own.
 
-import PolicyLanguage
+package import PolicyLanguage
 package import StrictJSON
 
 /// A session with one editor.
@@ -21,6 +21,8 @@ package struct LanguageServer {
     private let version: String
     private let readFolder: (String) -> FolderContents
     var folders: [String: TenantFolder] = [:]
+    /// Folders that the session had so far.
+    private var folderCount = 0
     var unit = ColumnUnit.utf16
     /// The editor takes edits with the version that they are for.
     var takesDocumentChanges = false
@@ -182,7 +184,8 @@ package struct LanguageServer {
             throw RPCError(.requestFailed, "more than \(Limits.maxDocuments) open documents: close some")
         }
         if folders[place.folder] == nil {
-            var folder = TenantFolder()
+            var folder = TenantFolder(number: folderCount)
+            folderCount += 1
             if place.isFile { folder.saved = readFolder(place.folder).files }
             folders[place.folder] = folder
         }
@@ -278,11 +281,49 @@ package struct LanguageServer {
     }
 
     private func findings(_ folder: inout TenantFolder, _ path: String) -> [JSONValue] {
+        let result = checkPolicies(folder.known(unit: unit).files)
+        if result.policies != nil {
+            folder.unproven = ProvingTask(path: path, revision: folder.revision, result: result)
+        }
+        return publish(result.diagnostics, &folder, path)
+    }
+
+    // MARK: What takes longer to find
+
+    /// A folder whose findings are told, and of which more may be proven; it is given out once. What proves lies above
+    /// this room and may take its time: the answer comes back through `proven`.
+    package mutating func nextToProve() -> ProvingTask? {
+        for path in folders.keys.sorted() {
+            guard let task = folders[path]?.unproven else { continue }
+            folders[path]?.unproven = nil
+            return task
+        }
+        return nil
+    }
+
+    /// Somebody could ask for `nextToProve`.
+    package var hasUnproven: Bool { folders.values.contains { $0.unproven != nil } }
+
+    /// The text is still the one that the task is about.
+    package func isCurrent(_ task: ProvingTask) -> Bool { folders[task.path]?.revision == task.revision }
+
+    /// Takes all findings of a folder, those of the checker among them.
+    /// - Returns: what is to be told; nothing when the text has changed meanwhile, or nothing was added.
+    package mutating func proven(_ task: ProvingTask, _ diagnostics: [Diagnostic]) -> [JSONValue] {
+        guard isCurrent(task), diagnostics.count > task.result.diagnostics.count, var folder = folders[task.path] else {
+            return []
+        }
+        let messages = publish(diagnostics, &folder, task.path)
+        folders[task.path] = folder
+        return messages
+    }
+
+    private func publish(_ diagnostics: [Diagnostic], _ folder: inout TenantFolder, _ path: String) -> [JSONValue] {
         let known = folder.known(unit: unit)
         var byFile: [String: [JSONValue]] = [:]
         for name in folder.open.keys { byFile[name] = [] }
         for name in folder.told where byFile[name] == nil { byFile[name] = [] }
-        for diagnostic in checkPolicies(known.files).diagnostics {
+        for diagnostic in diagnostics {
             let index = Int(diagnostic.range.file)
             // What is said of the folder as a whole is shown where somebody is looking.
             let name = known.files.indices.contains(index) ? known.files[index].name : folder.open.keys.min()

@@ -35,8 +35,15 @@ struct TenantFolder {
     var isDirty = true
     /// Files that the editor was told findings of.
     var told = Set<String>()
+    /// What was found in the newest text, while nobody has looked deeper; nil as long as it has errors.
+    var unproven: ProvingTask?
     /// Made when it is asked for, void after a change.
     private(set) var knowledge: FolderKnowledge?
+    /// Counts the changes; no two folders of a session have the same.
+    private(set) var revision: Int
+
+    /// - Parameter number: how many folders the session had before.
+    init(number: Int) { revision = number << 32 }
 
     /// All files by name, what is open instead of what is saved.
     private var sources: [SourceFile] {
@@ -49,6 +56,8 @@ struct TenantFolder {
     mutating func changed() {
         isDirty = true
         knowledge = nil
+        unproven = nil
+        revision += 1
     }
 
     /// The names in the folder.
@@ -58,6 +67,14 @@ struct TenantFolder {
         knowledge = made
         return made
     }
+}
+
+/// A folder that checks, of which more may be proven.
+package struct ProvingTask: Sendable {
+    let path: String
+    let revision: Int
+    /// What the checker said of it.
+    package let result: CheckResult
 }
 
 /// What a folder's files say.
