@@ -161,8 +161,23 @@ def run(arguments, text=None, codes=(0,)):
     return done
 
 
-def plan(folder, question, arguments):
-    return run(["plan", folder, to_json(question), *arguments], codes=(0, 1))
+class Tenant:
+    """A tenant's folder in a store of its own, filled once: each question would fill another one."""
+
+    def __init__(self, folder, work):
+        self.folder = folder
+        store = tempfile.mkdtemp(dir=work)
+        self.where = ["--store", store, "--tenant", "t"]
+        run(["tenant", "create", "t", "--store", store])
+        run(["policy", "push", folder, *self.where])
+        data = os.path.join(folder, "data")
+        run(["load", *self.where, *(os.path.join(data, name) for name in sorted(os.listdir(data)))])
+
+    def plan(self, question, arguments):
+        return run(["plan", to_json(question), *arguments, *self.where], codes=(0, 1))
+
+    def ask(self, lines):
+        return [json.loads(line) for line in run(["ask", *self.where], "\n".join(lines) + "\n").stdout.splitlines()]
 
 
 class Postgres:
@@ -228,10 +243,10 @@ def select_postgres(rows, columns, containers, sqls):
     return found
 
 
-def check(name, folder, question, source, decimals, tree=None):
+def check(name, tenant, question, source, decimals, tree=None):
     """One question's plan against every row asked by itself."""
     decimal_arguments = [text for column, digits in decimals.items() for text in ("--decimal", f"{column}={digits}")]
-    described = json.loads(plan(folder, question, ["--json"]).stdout)
+    described = json.loads(tenant.plan(question, ["--json"]).stdout)
     columns = [Column(one, decimals) for one in described["columns"]]
     type_name = question["resource"]["type"]
     rows = []
@@ -249,7 +264,7 @@ def check(name, folder, question, source, decimals, tree=None):
         asked = dict(question)
         asked["resource"] = {"type": type_name, "id": row["id"], "properties": properties}
         lines.append(to_json(asked))
-    answers = [json.loads(line) for line in run(["ask", folder], "\n".join(lines) + "\n").stdout.splitlines()]
+    answers = tenant.ask(lines)
     assert len(answers) == len(rows), f"{len(answers)} answers to {len(rows)} questions"
     expected = [{row["id"] for row, answer in zip(rows, answers) if answer["context"]["outcome"] == wanted}
                 for wanted in ("permit", "step_up")]
@@ -259,11 +274,11 @@ def check(name, folder, question, source, decimals, tree=None):
             continue
         sqls = []
         for outcome in ("permit", "step_up"):
-            done = plan(folder, question, ["--sql", dialect, "--outcome", outcome, *base])
+            done = tenant.plan(question, ["--sql", dialect, "--outcome", outcome, *base])
             sqls.append((done.stdout, []))
         if dialect == "sqlite":
             # The same with parameters.
-            made = json.loads(plan(folder, question, ["--sql", dialect, "--parameters", "--json", *base]).stdout,
+            made = json.loads(tenant.plan(question, ["--sql", dialect, "--parameters", "--json", *base]).stdout,
                               parse_float=float)
             for outcome in ("permit", "step_up"):
                 sqls.append((made[outcome]["sql"], made[outcome]["parameters"]))
@@ -286,28 +301,33 @@ def user(name):
     return {"type": "user", "id": name}
 
 
-SOMEBODY = user("somebody")
-EXAMPLE_QUESTIONS = [
-    ("ledger", {"subject": user("ada"), "action": {"name": "approve"}, "resource": {"type": "payrun"}, "session": "s-ada"}),
-    ("ledger", {"subject": user("ada"), "action": {"name": "approve"}, "resource": {"type": "payrun"}, "session": "s-ada-old"}),
-    ("ledger", {"subject": user("bob"), "action": {"name": "read"}, "resource": {"type": "payrun"}, "session": "s-bob"}),
-    ("abac", {"subject": SOMEBODY, "action": {"name": "read"}, "resource": {"type": "report"}}),
-    ("abac", {"subject": SOMEBODY, "action": {"name": "edit"}, "resource": {"type": "report"}}),
-    ("helpdesk", {"subject": SOMEBODY, "action": {"name": "read"}, "resource": {"type": "ticket"}}),
-    ("helpdesk", {"subject": SOMEBODY, "action": {"name": "close"}, "resource": {"type": "ticket"}}),
-    ("data-residency", {"subject": SOMEBODY, "action": {"name": "read"}, "resource": {"type": "customer"},
-                        "context": {"country": "DE"}}),
-    ("data-residency", {"subject": SOMEBODY, "action": {"name": "export", "properties": {"to_region": "eu-west-1"}},
-                        "resource": {"type": "customer"}}),
-    ("gdrive", {"subject": SOMEBODY, "action": {"name": "read"}, "resource": {"type": "document"}}),
-    ("github", {"subject": SOMEBODY, "action": {"name": "write"}, "resource": {"type": "repository"}}),
-    ("separation-of-duties", {"subject": SOMEBODY, "action": {"name": "pay"}, "resource": {"type": "order"}}),
-    ("separation-of-duties", {"subject": SOMEBODY, "action": {"name": "approve"}, "resource": {"type": "order"}}),
-    ("step-up", {"subject": SOMEBODY, "action": {"name": "sign"}, "resource": {"type": "transfer"}}),
-    ("step-up", {"subject": SOMEBODY, "action": {"name": "view"}, "resource": {"type": "transfer"}}),
-    ("tinytodo", {"subject": SOMEBODY, "action": {"name": "get_list"}, "resource": {"type": "list"}}),
-    ("working-hours", {"subject": SOMEBODY, "action": {"name": "answer"}, "resource": {"type": "ticket"}}),
-]
+# Who asks, where the answer hangs on a session that the data have; else somebody for whom it hangs on the row is found.
+ASKERS = {
+    ("ledger", "approve"): [("ada", "s-ada"), ("ada", "s-ada-old")],
+    ("ledger", "read"): [("bob", "s-bob")],
+}
+# What the policies read besides the row.
+GIVEN = {
+    ("data-residency", "read"): {"context": {"country": "DE"}},
+    ("data-residency", "export"): {"action": {"name": "export", "properties": {"to_region": "eu-west-1"}}},
+}
+
+
+def example_questions():
+    """Every action on every type of every example tenant."""
+    for name in sorted(os.listdir(EXAMPLES)):
+        path = os.path.join(EXAMPLES, name, "catalog.stile")
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8") as file:
+            text = re.sub(r"//.*", "", file.read())
+        for actions, types in re.findall(r"^\s*action\s+(\w+(?:\s*,\s*\w+)*)\s+on\s+(\w+(?:\s*,\s*\w+)*)", text, re.M):
+            for action in re.split(r"\s*,\s*", actions):
+                for kind in re.split(r"\s*,\s*", types):
+                    question = {"action": {"name": action}, "resource": {"type": kind}, **GIVEN.get((name, action), {})}
+                    for asker, session in ASKERS.get((name, action), [(None, None)]):
+                        known = {"subject": user(asker), "session": session} if asker else {}
+                        yield name, {**question, **known}
 
 
 def first_users(folder):
@@ -345,27 +365,31 @@ def hints(folder):
     return sorted(found)
 
 
-def examples(source):
-    for name, question in EXAMPLE_QUESTIONS:
+def examples(source, work):
+    tenants = {}
+    for name, question in example_questions():
         folder = os.path.join(EXAMPLES, name)
+        if name not in tenants:
+            tenants[name] = Tenant(folder, work)
+        tenant = tenants[name]
         users = first_users(folder)
-        question = dict(question)
-        if question["subject"]["id"] not in users:
-            # Somebody for whom the answer hangs on the row.
-            for asker in source.sample(users, len(users)):
+        if "subject" not in question:
+            # Somebody for whom the answer hangs on the row, if there is anybody.
+            for asker in source.sample(users, min(12, len(users))):
                 question["subject"] = user(asker)
+                question.pop("session", None)
                 if (session := live_session(folder, asker)) is not None:
                     question["session"] = session
-                made = json.loads(plan(folder, question, ["--json"]).stdout)
+                made = json.loads(tenant.plan(question, ["--json"]).stdout)
                 if "sometimes" in (made["permit"]["extent"], made["step_up"]["extent"]):
                     break
-                question.pop("session", None)
         asker = question["subject"]["id"]
         Column.hints = hints(folder)
         global USERS
         USERS = users + ["nobody"]
-        counts = check(name, folder, question, source, {})
-        print(f"ok: {name}, {asker} {question['action']['name']}: {ROWS} rows, {counts[0]} permitted, {counts[1]} step-up")
+        counts = check(name, tenant, question, source, {})
+        print(f"ok: {name}, {asker} {question['action']['name']} {question['resource']['type']}: "
+              f"{ROWS} rows, {counts[0]} permitted, {counts[1]} step-up", flush=True)
 
 
 def hierarchy(source, work):
@@ -395,10 +419,11 @@ def hierarchy(source, work):
             tree[name] = {("folder", one) for one in set(inside).union(*[above(one) for one in inside])}
             resource = {"type": "document", "id": name, "properties": {}, "parents": [{"type": "folder", "id": one} for one in inside]}
             file.write(json.dumps({"resource": resource}) + "\n")
+    tenant = Tenant(folder, work)
     for asker in users[:3]:
         for action in ("read", "annotate"):
             question = {"subject": user(asker), "action": {"name": action}, "resource": {"type": "document"}}
-            counts = check("hierarchy", folder, question, source, {}, tree)
+            counts = check("hierarchy", tenant, question, source, {}, tree)
             print(f"ok: hierarchy, {asker} {action}: {ROWS} rows, {counts[0]} permitted, {counts[1]} step-up")
 
 
@@ -556,7 +581,7 @@ def random_policies(source, work):
         session = source.choice([None, "s0", "s1", "s2", "s3"])
         if session:
             question["session"] = session
-        counts = check(f"random policy {done}\n" + author_text(folder), folder, question, source, {"exact": 6})
+        counts = check(f"random policy {done}\n" + author_text(folder), Tenant(folder, work), question, source, {"exact": 6})
         totals[0] += counts[0]
         totals[1] += counts[1]
         done += 1
@@ -572,7 +597,7 @@ def main():
     print(f"seed {SEED}, {ROWS} rows, SQLite {sqlite3.sqlite_version}" + (", PostgreSQL" if POSTGRES else ""))
     source = random.Random(SEED)
     with tempfile.TemporaryDirectory() as work:
-        examples(source)
+        examples(source, work)
         hierarchy(source, work)
         random_policies(source, work)
     print("plan: 0 rows differ")
