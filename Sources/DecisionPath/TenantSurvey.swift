@@ -249,8 +249,11 @@ package final class TenantSurvey {
         answer.snapshot = reader.snapshot
         answer.evaluatedAt = UInt64(max(0, now))
         if verdict.kind != .error, verdict.validUntil != .max { answer.validUntil = UInt64(max(0, verdict.validUntil)) }
-        let policies = program.policies
-        answer.rules = scratch.rules.array.map { CompiledTenant.reference(policies.rules[Int($0)], policies.files) }
+        let rules = scratch.rules.array
+        if !rules.isEmpty {
+            let policies = program.policies
+            answer.rules = rules.map { CompiledTenant.reference(policies.rules[Int($0)], policies.files) }
+        }
         if verdict.cause != .rules { answer.cause = AnswerWriter.cause(verdict, compiled) }
         if verdict.kind == .stepUp { answer.stepUp = AnswerWriter.stepUp(verdict, catalog) }
         return answer
@@ -283,22 +286,33 @@ package final class TenantSurvey {
         }
     }
 
-    /// Ids of the sessions that have not ended, by their subject.
-    package func liveSessions() throws(SurveyError) -> [EntityName: [String]] {
+    /// Ids of the sessions that have not ended, by their subject; those of one subject alone when it is named. Read from the
+    /// views, as a decision does: a store has as many sessions as people.
+    package func liveSessions(of wanted: EntityName? = nil) throws(SurveyError) -> [EntityName: [String]] {
+        let slots = program.sessionSlots
+        let owner = wanted.map { "\($0.type)\u{0}\($0.id)" }
         var sessions: [EntityName: [String]] = [:]
-        do throws(StoreError) {
-            var after: [UInt8]?
-            repeat {
-                let page = try reader.sessions(of: nil, after: after, limit: 1_000)
-                for session in page.items {
-                    if let end = session.endsAt, end <= now { continue }
-                    if let subject = session.subject { sessions[subject, default: []].append(session.id) }
-                }
-                after = page.next
-            } while after != nil
-        } catch {
-            throw .store(error)
+        var after: String?
+        while true {
+            let page = try ids(type: Catalog.session, after: after, limit: 1_000)
+            for id in page {
+                let record = try view(compiled.sessionPrefix, id)
+                let hasEnd = record.validUntil(slots.endsAt) == RecordLayout.forever
+                if hasEnd, Int64(bitPattern: record.payload(slots.endsAt)) <= now { continue }
+                guard record.validUntil(slots.subject) == RecordLayout.forever,
+                    let name = record.string(record.payload(slots.subject))?.text, owner == nil || owner == name,
+                    let subject = Self.entity(name)
+                else { continue }
+                sessions[subject, default: []].append(id)
+            }
+            guard page.count == 1_000, let last = page.last else { return sessions }
+            after = last
         }
-        return sessions
+    }
+
+    /// `type`, NUL, `id` as a name.
+    private static func entity(_ text: String) -> EntityName? {
+        let parts = text.split(separator: "\u{0}", maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.count == 2 ? EntityName(type: String(parts[0]), id: String(parts[1])) : nil
     }
 }

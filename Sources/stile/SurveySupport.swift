@@ -173,16 +173,17 @@ enum QuestionParts {
     }
 
     /// `payrun:p1`, `payrun`, or an entity as JSON. Where no id is given, it is `*`.
-    static func entity(_ text: String, _ what: String) throws(ExitCode) -> JSONValue {
+    static func entity(_ text: String, _ what: String, needsID: Bool = false) throws(ExitCode) -> JSONValue {
         guard text.hasPrefix("{") else {
             let parts = text.split(separator: ":", maxSplits: 1)
-            guard let type = parts.first, parts.count == 1 || !parts[1].isEmpty else {
+            guard let type = parts.first, parts.count == 2 || !needsID else {
                 throw Terminal.failure("\(what): write TYPE:ID, or JSON with type and id", Exit.data)
             }
             return .object(["type": .string(String(type)), "id": .string(parts.count > 1 ? String(parts[1]) : "*")])
         }
         let json = try JSONText.parse(text, what)
         if json["id"] != nil { return json }
+        if needsID { throw Terminal.failure("\(what): the id is missing", Exit.data) }
         return .object((json.object ?? []) + [JSONMember("id", .string("*"))])
     }
 

@@ -21,7 +21,8 @@ enum Exit {
 /// Standard streams.
 enum Terminal {
     /// True when standard output is a terminal and NO_COLOR is not set (https://no-color.org).
-    static let usesColor = unsafe getenv("NO_COLOR") == nil && isatty(1) == 1
+    static let usesColor = unsafe getenv("NO_COLOR") == nil && writesToTerminal
+    static let writesToTerminal = isatty(1) == 1
     /// True when progress can be shown on standard error.
     static let showsProgress = isatty(2) == 1
 

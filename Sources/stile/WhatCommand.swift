@@ -14,15 +14,17 @@ struct WhatCommand: ParsableCommand {
         commandName: "what", abstract: "Say what a subject may do: always, never, or under which condition.",
         discussion: """
             stile what policies/ledger user:ada
-            stile what --store /var/lib/stile --tenant acme user:ada --action approve --limit 100
+            stile what --store /var/lib/stile --tenant acme user:ada --limit 100
 
-            For each action on each type of resource, everything is looked up that is known of the subject, and what
-            remains of the policies is said as a condition on the resource, on the action's properties and, unless
-            --context gives it, on the context. "step up to" is what would be demanded first. Where resources of the type
+            For each action on each type of resource, everything is looked up that is known of the subject, and what \
+            remains of the policies is said as a condition on the resource, on the action's properties and, unless \
+            --context gives it, on the context. "step up to" is what would be demanded first. Where resources of the type \
             are registered in the store, those that are permitted are listed.
 
-            Unless --session says otherwise, the live session counts that proves most; without one the subject is not
-            signed in. Exit codes: 0 done; 65 the catalog knows no such type or action; 66 the store knows no such subject.
+            Unless --session says otherwise, the live session counts that proves most; without one the subject is not \
+            signed in.
+
+            Exit codes: 0 done; 65 the catalog knows no such type or action; 66 the store knows no such subject.
             """)
 
     @Argument(help: "A tenant's folder (unless --store is given), then the subject: TYPE:ID, or JSON.")
@@ -55,7 +57,7 @@ struct WhatCommand: ParsableCommand {
         let (folder, rest) = options.split(arguments)
         let tenant = try OpenTenant(options, folder: folder)
         var inventory = Inventory(self, tenant)
-        try inventory.run(QuestionParts.entity(rest[0], "the subject"))
+        try inventory.run(QuestionParts.entity(rest[0], "the subject", needsID: true))
     }
 }
 
@@ -95,13 +97,14 @@ private struct Inventory {
     mutating func run(_ subject: JSONValue) throws(ExitCode) {
         let survey = survey
         let question = try QuestionParts.question(subject: subject)
+        try requireKnownNames()
         try withSurvey { () throws(SurveyError) in try survey.ask(question) }
         let session = try tenant.assume(command.options)
         let used = try signIn(session, question.subject)
         let situation = try withSurvey { () throws(SurveyError) in try survey.situation() }
         try tenant.requireKnown(situation)
         if !command.output.json { head(situation, used, session) }
-        for entries in try types(situation.subjectType) {
+        for entries in try types() {
             if command.output.json {
                 for entry in entries { Terminal.write(json(entry).compact + "\n") }
             } else {
@@ -122,9 +125,10 @@ private struct Inventory {
         case .own: break
         }
         guard let subject else { return nil }
-        let live = try withSurvey { () throws(SurveyError) in try survey.liveSessions() }
+        let name = EntityName(type: subject.type, id: subject.id)
+        let live = try withSurvey { () throws(SurveyError) in try survey.liveSessions(of: name) }
         var best: (rank: (Int, Int64), id: String)?
-        for id in live[EntityName(type: subject.type, id: subject.id)] ?? [] {
+        for id in live[name] ?? [] {
             try withSurvey { () throws(SurveyError) in try survey.look(session: id) }
             guard let facts = try withSurvey({ () throws(SurveyError) in try survey.situation() }).session,
                 !facts.hasEnded
@@ -136,8 +140,8 @@ private struct Inventory {
         return best?.id
     }
 
-    /// The entries of each type of resource that has any.
-    private func types(_ subjectType: Int) throws(ExitCode) -> [[Entry]] {
+    /// Ends when the catalog does not have what the options name.
+    private func requireKnownNames() throws(ExitCode) {
         for (name, known, option) in [
             (command.action, catalog.actions.map(\.name), "action"),
             (command.type, catalog.entities.map(\.name), "type"),
@@ -147,14 +151,33 @@ private struct Inventory {
                     "--\(option): the catalog has no \"\(name)\"; it has \(known.joined(separator: ", "))", Exit.data)
             }
         }
-        var found: [[Entry]] = []
-        for (type, entity) in catalog.entities.enumerated() where command.type ?? entity.name == entity.name {
-            var entries: [Entry] = []
-            for action in catalog.actions
-            where action.resourceTypes.contains(type) && command.action ?? action.name == action.name {
-                entries.append(try entry(action.name, type))
+    }
+
+    /// The entries of each type of resource that has any.
+    private func types() throws(ExitCode) -> [[Entry]] {
+        let wanted = catalog.entities.indices.filter {
+            command.type ?? catalog.entities[$0].name == catalog.entities[$0].name
+        }
+        .map { type in
+            let actions = catalog.actions.filter {
+                $0.resourceTypes.contains(type) && command.action ?? $0.name == $0.name
             }
-            if !entries.isEmpty { found.append(entries) }
+            return (type: type, actions: actions.map(\.name))
+        }
+        let total = wanted.reduce(0) { $0 + $1.actions.count }
+        var found: [[Entry]] = []
+        var done = 0
+        var looked = 0
+        defer { if looked >= 2_000 { ProgressBar.clear() } }
+        for (type, actions) in wanted where !actions.isEmpty {
+            var entries: [Entry] = []
+            for action in actions {
+                entries.append(try entry(action, type))
+                done += 1
+                looked += entries.last?.resources?.looked ?? 0
+                if looked >= 2_000 { ProgressBar.show(done, of: total) }
+            }
+            found.append(entries)
         }
         return found
     }
@@ -291,6 +314,7 @@ private struct Inventory {
                         "permitted_count": .integer(resources.permittedCount),
                         "step_up": .array(resources.stepUp.map { .string($0) }),
                         "step_up_count": .integer(resources.stepUpCount), "looked_at": .integer(resources.looked),
+                        "cut_short": .bool(resources.isCutShort),
                     ])))
         }
         if plan.validUntil != .max {

@@ -11,18 +11,19 @@ struct WhoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "who", abstract: "List who may do an action to a resource, at once or after a step-up.",
         discussion: """
-            stile who policies/ledger approve '{"type":"payrun","id":"p1","properties":{"total":90000,
-                                               "status":"draft","created_by":"bob"}}'
+            stile who policies/ledger approve '{"type":"payrun","id":"p1",
+              "properties":{"total":90000,"status":"draft","created_by":"bob"}}'
             stile who --store /var/lib/stile --tenant acme read folder:litigation
 
-            Every provisioned subject is asked about, on one snapshot and for one instant, by the code that answers
-            questions. Unless --session says otherwise, each is asked about with every live session that the store has of
-            it, and without one, and the best answer counts: permit, then step-up. Somebody who is not signed in and
-            would have to be is listed as "step up", with what is demanded; --session best lists as permitted whoever can
+            Every provisioned subject is asked about, on one snapshot and for one instant, by the code that answers \
+            questions. Unless --session says otherwise, each is asked about with every live session that the store has of \
+            it, and without one, and the best answer counts: permit, then step-up. Somebody who is not signed in and \
+            would have to be is listed as "step up", with what is demanded; --session best lists as permitted whoever can \
             get there by signing in. A rule that reads the device sees the session's, unless --device names one.
 
-            Each line: the outcome, who, what is demanded, the rules that decided, the session. Exit codes: 0 done; 65 the
-            question does not fit the catalog; 66 and 70 as everywhere.
+            Each line: the outcome, who, what is demanded, the rules that decided, the session.
+
+            Exit codes: 0 done; 65 the question does not fit the catalog; 66 and 70 as everywhere.
             """)
 
     @Argument(
@@ -76,7 +77,11 @@ private struct SubjectSearch {
     var own: [EntityName: [String]] = [:]
     var counts: [Outcome: Int] = [:]
     var errors = 0
+    /// What was wrong with the first of them.
+    var firstError: String?
     var listed = 0
+    /// Listed and not yet written.
+    private var lines = ""
     var looked = 0
     var withoutSession = 0
 
@@ -108,6 +113,7 @@ private struct SubjectSearch {
                     try look(type, id)
                     if listed == command.limit { return finish(next: "\(survey.catalog.entities[type].name):\(id)") }
                 }
+                writeLines()
                 if looked >= 2_000 { ProgressBar.show(looked, of: total) }
                 guard ids.count == 1_000, let last = ids.last else { break }
                 after = last
@@ -141,12 +147,24 @@ private struct SubjectSearch {
         looked += 1
         survey.look(subject: id, type: type)
         let (answer, used) = try best(type, id)
-        if answer.kind == .error { errors += 1 } else { counts[answer.outcome, default: 0] += 1 }
+        if answer.kind == .error {
+            errors += 1
+            if firstError == nil { firstError = answer.cause?.message }
+        } else {
+            counts[answer.outcome, default: 0] += 1
+        }
         guard answer.outcome != .deny || command.all else { return }
         listed += 1
         let name = survey.catalog.entities[type].name
-        Terminal.write(
-            command.output.json ? json(name, id, answer, used).compact + "\n" : text(name, id, answer, used))
+        lines += command.output.json ? json(name, id, answer, used).compact + "\n" : text(name, id, answer, used)
+    }
+
+    /// Writes what was listed, in the bar's place.
+    private mutating func writeLines() {
+        if lines.isEmpty { return }
+        if Terminal.writesToTerminal { ProgressBar.clear() }
+        Terminal.write(lines)
+        lines = ""
     }
 
     /// The best answer that the subject can get, and the session for it.
@@ -225,7 +243,8 @@ private struct SubjectSearch {
         return .object(members)
     }
 
-    private func finish(next: String?) {
+    private mutating func finish(next: String?) {
+        writeLines()
         ProgressBar.clear()
         let permitted = counts[.permit] ?? 0
         let stepUps = counts[.stepUp] ?? 0
@@ -240,7 +259,9 @@ private struct SubjectSearch {
             return Terminal.write(JSONValue.object(["summary": .object(members)]).compact + "\n")
         }
         var text = "\(permitted) permitted, \(stepUps) after a step-up, \(denied) denied"
-        if errors > 0 { text += ", \(errors) errors (--all shows them)" }
+        if errors > 0 {
+            text += ", \(errors) errors (\(firstError.map { "the first: \($0); " } ?? "")--all shows them)"
+        }
         text += " of \(looked) asked about, \(session.words)"
         if withoutSession > 0, case .own = session {
             text += "; \(withoutSession) have no live session (--session best, --device)"

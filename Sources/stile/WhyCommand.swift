@@ -12,13 +12,14 @@ struct WhyCommand: ParsableCommand {
         commandName: "why",
         abstract: "Ask, and say why: what decided, what stood in the way of each rule, what would make it a permit.",
         discussion: """
-            stile why policies/ledger '{"subject":{"type":"user","id":"ada"},"action":{"name":"read"},
-                                        "resource":{"type":"payrun","id":"p1"},"session":"s1"}'
+            stile why policies/ledger '{"subject":{"type":"user","id":"ada"},
+              "action":{"name":"read"},"resource":{"type":"payrun","id":"p1"},
+              "session":"s-ada"}'
             stile why --store /var/lib/stile --tenant acme '{…}'
 
-            For each rule whose types and action fit: whether it matches; if not, the conditions that came out otherwise,
-            where they stand, and the values that they read; if so, what of its demand the session does not prove. Then
-            the smallest sets of changes that would make the answer a permit: each was put into the question and decided
+            For each rule whose types and action fit: whether it matches; if not, the conditions that came out otherwise, \
+            where they stand, and the values that they read; if so, what of its demand the session does not prove. Then \
+            the smallest sets of changes that would make the answer a permit: each was put into the question and decided \
             again. What the question is about never changes.
 
             Over --socket the daemon tells of the rules; values and changes need the policies, so a folder or --store.

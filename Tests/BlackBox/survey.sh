@@ -66,6 +66,30 @@ while :; do
 done
 [ "$listed" = 900 ] || fail "pages list $listed of 900"
 ok "who of a store: 3000 subjects, $pages pages, each once"
+python3 - "$binaries/stile" "$work/store" <<'PYTHON'
+import os, pty, subprocess, sys
+
+def errors(on_terminal):
+    """What `who` says on standard error, a terminal or none."""
+    mine, theirs = pty.openpty() if on_terminal else os.pipe()
+    done = subprocess.Popen([sys.argv[1], "who", "--store", sys.argv[2], "--tenant", "many", "lend", "loan"],
+                            stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    lines = done.stdout.read().decode().splitlines()
+    said = b""
+    try:
+        while data := os.read(mine, 65536):
+            said += data
+    except OSError:
+        pass  # A terminal that nobody writes to any more.
+    assert done.wait() == 0 and len(lines) == 901, lines[-1]
+    return said
+
+bar = errors(True)
+assert b"] 2000 of 3000" in bar and bar.endswith(b"\r\x1b[K"), bar
+assert errors(False) == b""
+PYTHON
+ok "a bar on a terminal, gone at the end, and nothing where there is none"
 
 # What may this user do.
 says "PERMIT  never" stile what "$ledger" user:bob --session none
