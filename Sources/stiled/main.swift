@@ -14,17 +14,17 @@ struct Stiled: ParsableCommand {
         commandName: "stiled",
         abstract: "Answers \"may this person do this, now?\" on a Unix socket.",
         discussion: """
-            Reads the store that `stile` writes, compiles each tenant's policies in memory and answers questions in
+            Reads the store that `stile` writes, compiles each tenant's policies in memory and answers questions in \
             CBOR frames (grammar/decision.cddl). It opens no network socket and changes nothing in the store.
 
-            Every decision is written to its tenant's log, tenants/ID/log in the store, which `stile log` reads. --log,
+            Every decision is written to its tenant's log, tenants/ID/log in the store, which `stile log` reads. --log, \
             --log-sync and the options after them say what, how durable and for how long.
 
-            SIGHUP looks for new policies at once and begins new segments of the log; SIGTERM answers what has arrived,
-            tells clients goodbye, writes the log to its end and stops. To put another version in its place under load,
+            SIGHUP looks for new policies at once and begins new segments of the log; SIGTERM answers what has arrived, \
+            tells clients goodbye, writes the log to its end and stops. To put another version in its place under load, \
             start that one with --take-over.
 
-            Exit codes: 0 stopped in good order, 64 wrong arguments, 66 the store cannot be opened,
+            Exit codes: 0 stopped in good order, 64 wrong arguments, 66 the store cannot be opened, \
             71 the system refused something, 73 the socket cannot be made.
             """,
         version: DecisionServer.version)
@@ -72,10 +72,14 @@ struct Stiled: ParsableCommand {
                 + "follow each other closely, what it waits for mostly comes meanwhile, and a processor is to spare."))
     var spin = "auto"
 
-    @Option(help: "Run the first reactor on this processor, the next on the next; -1 leaves it to the kernel.")
+    @Option(
+        parsing: .unconditional,
+        help: "Run the first reactor on this processor, the next on the next; -1 leaves it to the kernel.")
     var pin = -1
 
-    @Option(help: "Nice value of the reactors, from -20 to 19; the system may refuse less than 0.")
+    // A value of its own that begins with a dash is one.
+    @Option(
+        parsing: .unconditional, help: "Nice value of the reactors, from -20 to 19; the system may refuse less than 0.")
     var nice: Int32 = -5
 
     @OptionGroup(title: "Decision log") var log: LogOptions

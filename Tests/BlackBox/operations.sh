@@ -471,4 +471,15 @@ stile load --store "$store" --tenant acme --each "$work/signals" >/dev/null
 decides "$socket" acme Payroll/read || fail "no answer after the commits"
 stop "$process"
 ok "a daemon that sleeps holds up no page of the store"
+
+# 8. A number below zero is taken both ways that it can be written.
+for spelling in "--nice -3" "--nice=-3"; do
+  # shellcheck disable=SC2086 # two words
+  serve "$store" "$socket" "$work/log" $spelling --pin -1
+  cat /proc/"$process"/task/*/stat | sed 's/.*) //' | cut -d ' ' -f 17 | grep -x -- -3 >/dev/null \
+    || grep 'nice -3' "$work/log" >/dev/null || { cat "$work/log" >&2; fail "$spelling has no effect"; }
+  stop "$process"
+done
+refuses 64 "--nice must be from -20 to 19" "$binaries/stiled" --store "$store" --nice -21
+ok "--nice takes a number below zero, with = and without"
 echo "$passed passed, 0 failed"
