@@ -158,8 +158,8 @@ install-gateway: build-gateway install-manual ## Install the gateway, its units 
 prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: random policies, Cedar's answers, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=1000000 $(SWIFT) test --filter DifferentialTests
 	STILE_PROVE_PAIRS=300 STILE_PROVE_BUDGET=200000000 STILE_PROVE_SENTENCES=4000 $(SWIFT) test --filter "RandomComparisonTests|GrammarTests|CascadeTests|FormatTests"
-	bash Tests/Fuzz/run.sh 600
-	QUESTIONS=100000 REQUESTS=500 ROUNDS=4 bash Tests/Cedar/run.sh .build/release $(PEERS_PYTHON)
+	REQUIRED=1 bash Tests/Fuzz/run.sh 600
+	REQUIRED=1 QUESTIONS=100000 REQUESTS=500 ROUNDS=4 bash Tests/Cedar/run.sh .build/release $(PEERS_PYTHON)
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
 	$(CORE) $(SWIFT) build -c release --product client-example
 	$(CORE) $(SWIFT) build -c release --product client-exercise

@@ -4,13 +4,13 @@
 #
 #   run.sh DIRECTORY-OF-BINARIES PYTHON-WITH-CEDARPY
 #
-# The test binaries must be built. Without cedarpy nothing is asked, and that is said.
+# The test binaries must be built. Without cedarpy nothing is asked, and that is said; with REQUIRED=1 it is a failure.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 binaries=$1 python=$2
 if ! "$python" -c 'import cedarpy' 2>/dev/null; then
   echo "Cedar is not asked: $python has no cedarpy (make $(dirname "$(dirname "$python")")/ready installs it)" >&2
-  exit 0
+  exit "${REQUIRED:-0}"
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

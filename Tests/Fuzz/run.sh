@@ -20,7 +20,7 @@ limits=(-max_len=65536 -timeout=5 -rss_limit_mb=1024)
 
 if ! find "$(dirname "$(readlink -f "$(command -v swiftc)")")/.." -name 'libclang_rt.fuzzer-*.a' 2>/dev/null | grep -q .; then
   echo "fuzz: this toolchain has no libFuzzer; left out" >&2
-  exit 0
+  exit "${REQUIRED:-0}"
 fi
 
 flags=(-swift-version 6 -package-name stile -O -wmo -parse-as-library -sanitize=fuzzer
