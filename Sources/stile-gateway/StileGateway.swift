@@ -14,14 +14,14 @@ struct StileGateway: AsyncParsableCommand {
         commandName: "stile-gateway",
         abstract: "Serves the APIs of Stile over HTTP: decisions, identity providers, administration.",
         discussion: """
-            Writes the store that stiled reads, and asks stiled for decisions. Without --config it listens on three Unix
-            sockets in its runtime directory: decisions.sock, provisioning.sock and admin.sock, to stand behind nginx,
+            Writes the store that stiled reads, and asks stiled for decisions. Without --config it listens on three Unix \
+            sockets in its runtime directory: decisions.sock, provisioning.sock and admin.sock, to stand behind nginx, \
             HAProxy or Envoy. A configuration file (JSON) names other listeners, with TLS where a network is crossed.
 
-            SIGHUP takes new certificates at once; SIGTERM answers what has arrived and stops. The first credential is
+            SIGHUP takes new certificates at once; SIGTERM answers what has arrived and stops. The first credential is \
             made by `stile credential create --role operator`.
 
-            Exit codes: 0 stopped in good order, 64 wrong arguments, 66 the store cannot be opened,
+            Exit codes: 0 stopped in good order, 64 wrong arguments, 66 the store cannot be opened, \
             73 a listener cannot be made, 78 the configuration cannot be used.
             """,
         version: GatewayServer.version)

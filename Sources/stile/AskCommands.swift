@@ -53,8 +53,13 @@ struct AskCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ask", abstract: "Ask \"may this person do this, now?\" of a folder or a running daemon.",
         discussion: """
-            stile ask policies/ledger '{"subject":{"type":"user","id":"ada"},"action":{"name":"read"},
-                                        "resource":{"type":"payrun","id":"p1"},"session":"s1"}'
+            stile ask policies/ledger '{"subject":{"type":"user","id":"ada"},
+              "action":{"name":"read"},"resource":{"type":"payrun","id":"p1"},
+              "session":"s-ada"}'
+
+            Exit codes: of one request 0 permit; 1 deny; 2 step-up; 3 a question that is an error, which denies; of \
+            JSON Lines 0 when all were answered; 65 the request cannot be read; 66 the folder, store or tenant is missing; 69 \
+            the daemon cannot be asked.
             """)
 
     @OptionGroup var options: AskOptions

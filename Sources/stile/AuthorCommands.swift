@@ -12,13 +12,15 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Check a tenant's catalog and policies; say everything that is wrong at once.",
         discussion: """
-            Warns also of what is legal, but surely not meant: rules that no question matches, permits that forbids always
-            beat, conditions that are always true or always false. These are proven, not guessed; what is not settled
+            Warns also of what is legal, but surely not meant: rules that no question matches, permits that forbids always \
+            beat, conditions that are always true or always false. These are proven, not guessed; what is not settled \
             within a bounded number of steps is not told. `stile explain W0004` says more of each.
 
-            --format json writes one document: for each finding code, message, file, range (lines and columns from 1,
-            columns in Unicode scalars), the line with carets, advice and related places. --format sarif writes a
-            SARIF 2.1.0 log for code scanning. Warnings alone end with 0, errors with 1, in every format.
+            --format json writes one document: for each finding code, message, file, range (lines and columns from 1, \
+            columns in Unicode scalars), the line with carets, advice and related places. --format sarif writes a \
+            SARIF 2.1.0 log for code scanning.
+
+            Exit codes: in every format 0 no errors, though perhaps warnings; 1 errors; 66 a file cannot be read.
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -83,36 +85,87 @@ struct CheckCommand: ParsableCommand {
 
 struct FormatCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "fmt", abstract: "Write policy files in the one canonical layout; comments stay.")
+        commandName: "fmt", abstract: "Write policy files in the one canonical layout; comments stay.",
+        discussion: """
+            stile fmt policies/ledger            names the files that it changes
+            stile fmt --check policies/ledger    for continuous integration
+            stile fmt - < old.stile > new.stile  from standard input to standard output
 
-    @Argument(help: "Files or folders.")
+            A file with mistakes of syntax is left as it is, and they are told.
+
+            Exit codes: 0 done; 1 a file would change (--check); 65 a file has mistakes; 66 a file cannot be read, or a \
+            folder holds no .stile files.
+            """)
+
+    @Argument(help: "Files or folders; - for standard input.")
     var paths: [String]
 
     @Flag(help: "Change nothing; exit 1 when a file would change.")
     var check = false
 
-    func run() throws {
-        var wouldChange = false
-        for path in paths {
-            let names =
-                Files.isDirectory(path)
-                ? Files.list(path).filter { $0.hasSuffix(".stile") }.map { "\(path)/\($0)" } : [path]
-            for name in names {
-                let file = SourceFile(name: name, text: try Files.text(name))
-                let formatted: String
-                do throws(FormatError) {
-                    formatted = try format(file)
-                } catch {
-                    Terminal.write(DiagnosticRenderer(files: [file], usesColor: false).render(error.diagnostics), to: 2)
-                    throw Exit.data
-                }
-                if formatted == file.text { continue }
-                wouldChange = true
-                print(name)
-                if !check { try Files.write(formatted, to: name) }
-            }
+    @Flag(help: "Write one JSON object for each file: what became of it, and its mistakes.")
+    var json = false
+
+    func validate() throws {
+        if paths.contains("-"), paths.count > 1 || json {
+            throw ValidationError("- stands alone: what is formatted goes to standard output")
         }
-        if check && wouldChange { throw Exit.findings }
+    }
+
+    private enum Outcome: String {
+        case unchanged, changed
+        case wouldChange = "would_change"
+        case failed
+    }
+
+    func run() throws {
+        var outcomes = Set<Outcome>()
+        for (path, file) in try Files.policyPaths(paths) {
+            let (outcome, mistakes) = try format(file, path)
+            outcomes.insert(outcome)
+            tell(outcome, path, file, mistakes)
+        }
+        if outcomes.contains(.failed) { throw Exit.data }
+        if outcomes.contains(.wouldChange) { throw Exit.findings }
+    }
+
+    /// What became of a file, and the mistakes for which it stays as it is.
+    private func format(_ file: SourceFile, _ path: String) throws(ExitCode) -> (Outcome, [Diagnostic]) {
+        let formatted: String
+        do throws(FormatError) {
+            formatted = try PolicyLanguage.format(file)
+        } catch {
+            return (.failed, error.diagnostics)
+        }
+        let isSame = formatted == file.text
+        if check { return (isSame ? .unchanged : .wouldChange, []) }
+        if path == "-" {
+            Terminal.write(formatted)
+        } else if !isSame {
+            try Files.write(formatted, to: path)
+        }
+        return (isSame ? .unchanged : .changed, [])
+    }
+
+    private func tell(_ outcome: Outcome, _ path: String, _ file: SourceFile, _ mistakes: [Diagnostic]) {
+        if json {
+            let location = ArtifactLocation(path: path, directory: Files.currentDirectory)
+            let report = DiagnosticReport(
+                files: [file], locations: [location], diagnostics: mistakes, version: Stile.version,
+                exitCode: outcome == .failed ? Exit.data.rawValue : 0)
+            var members = [JSONMember("file", .string(path)), JSONMember("result", .string(outcome.rawValue))]
+            if let found = report.json()["diagnostics"], outcome == .failed {
+                members.append(JSONMember("diagnostics", found))
+            }
+            return Terminal.write(JSONValue.object(members).compact + "\n")
+        }
+        switch outcome {
+        case .unchanged: break
+        case .changed, .wouldChange: if path != "-" { Terminal.write("\(path)\n") }
+        case .failed:
+            let named = SourceFile(name: path, text: file.text)
+            Terminal.write(DiagnosticRenderer(files: [named], usesColor: false).render(mistakes), to: 2)
+        }
     }
 }
 
@@ -124,10 +177,10 @@ struct TestCommand: ParsableCommand {
             stile test policies/ledger --min-coverage 100
             stile test policies/ledger --format junit --output results.xml
 
-            Two coverages are measured. Of rules: those that matched in some test. Of conditions: each atomic condition of
-            a rule or of a role it names, and each bound of what it requires, counts twice, for it can hold and not hold;
-            an outcome is covered when a test looked at the condition and found it so. Conditions are looked at from left
-            to right, `and` up to the first that fails, `or` up to the first that holds; those of `requires` when the rule
+            Two coverages are measured. Of rules: those that matched in some test. Of conditions: each atomic condition of \
+            a rule or of a role it names, and each bound of what it requires, counts twice, for it can hold and not hold; \
+            an outcome is covered when a test looked at the condition and found it so. Conditions are looked at from left \
+            to right, `and` up to the first that fails, `or` up to the first that holds; those of `requires` when the rule \
             matches and nothing forbids. What no question can bring about is named and not counted.
 
             Exit codes: 0 all passed; 1 a test failed; 5 all passed, and the coverage is below --min-coverage.
@@ -192,7 +245,13 @@ enum ReportFormat: String, ExpressibleByArgument, CaseIterable {
 
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "explain", abstract: "Say at length what the code of a finding or of a catalog's change means.")
+        commandName: "explain", abstract: "Say at length what the code of a finding or of a catalog's change means.",
+        discussion: """
+            stile explain E0303
+            stile explain --all --json
+
+            Exit codes: 0 done; 64 there is no such code.
+            """)
 
     @Argument(help: "A code such as E0303; without one, all codes are listed.")
     var code: String?
@@ -200,11 +259,15 @@ struct ExplainCommand: ParsableCommand {
     @Flag(help: "Say it of every code.")
     var all = false
 
+    @Flag(help: "Write one JSON object for each code.")
+    var json = false
+
     func validate() throws {
         if all && code != nil { throw ValidationError("name a code, or --all") }
     }
 
     func run() throws {
+        if json { return try tellJSON() }
         if all { return print(DiagnosticCode.allCases.map(Self.text).joined(separator: "\n\n")) }
         guard let code else {
             for code in DiagnosticCode.allCases { print("\(code.rawValue)  \(code.title)") }
@@ -212,14 +275,40 @@ struct ExplainCommand: ParsableCommand {
             return
         }
         if let change = CatalogChange.Code(rawValue: code.uppercased()) {
-            let kind = change.isBreaking ? "A breaking" : "A compatible"
-            print("\(change.rawValue): \(change.title)\n\n\(kind) change of a catalog: \(change.advice).")
-            return
+            return print("\(change.rawValue): \(change.title)\n\n\(Self.explanation(change))")
         }
         guard let known = DiagnosticCode(rawValue: code.uppercased()) else {
-            throw Terminal.failure("no code \(code): `stile explain` lists them", ExitCode(64))
+            throw Self.unknown(code)
         }
         print(Self.text(known))
+    }
+
+    private func tellJSON() throws(ExitCode) {
+        var found: [JSONValue] = []
+        func add(_ code: String, _ kind: String, _ title: String, _ explanation: String) {
+            guard self.code == nil || self.code?.uppercased() == code else { return }
+            found.append(
+                .object([
+                    "code": .string(code), "kind": .string(kind), "title": .string(title),
+                    "explanation": .string(explanation),
+                ]))
+        }
+        for known in DiagnosticCode.allCases {
+            add(known.rawValue, known.severity.rawValue, known.title, known.explanation)
+        }
+        for change in CatalogChange.Code.allCases {
+            add(change.rawValue, "catalog change", change.title, Self.explanation(change))
+        }
+        if let code, found.isEmpty { throw Self.unknown(code) }
+        for value in found { Terminal.write(value.compact + "\n") }
+    }
+
+    private static func unknown(_ code: String) -> ExitCode {
+        Terminal.failure("no code \(code): `stile explain` lists them", ExitCode(64))
+    }
+
+    private static func explanation(_ change: CatalogChange.Code) -> String {
+        "\(change.isBreaking ? "A breaking" : "A compatible") change of a catalog: \(change.advice)."
     }
 
     private static func text(_ code: DiagnosticCode) -> String {

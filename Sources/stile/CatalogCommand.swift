@@ -14,11 +14,11 @@ struct CatalogCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Say what changes from one catalog to the next, and what of it breaks something.",
             discussion: """
-                Each change has a stable code (`stile explain C0203`) and is compatible or breaking: breaking when
-                policies, questions or stored values that were right before can be wrong after it, or mean something
+                Each change has a stable code (`stile explain C0203`) and is compatible or breaking: breaking when \
+                policies, questions or stored values that were right before can be wrong after it, or mean something \
                 else. --policies checks policies against the new catalog; --store and --tenant look at what is stored.
 
-                Exit codes: 0 nothing breaks; 1 a change breaks, policies have errors, or stored values do not fit;
+                Exit codes: 0 nothing breaks; 1 a change breaks, policies have errors, or stored values do not fit; \
                 65 a catalog cannot be read; 66 something to read is missing; 70 the store failed.
                 """)
 

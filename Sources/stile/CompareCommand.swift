@@ -14,18 +14,19 @@ struct CompareCommand: ParsableCommand {
         discussion: """
             stile compare policies/ledger drafts/ledger
 
-            Each head is a region: actions, a resource type and a subject type, the old and the new answers, and what holds
-            for exactly those questions, of the ones named ("of those denied before"), that change so. Changes from and to
-            errors (a required attribute missing, a value of a wrong type) are regions of their own; the others speak of
-            questions that both versions decide. Under a region stands one question of it as a test,
-            decided under both versions by two implementations. Nothing is sampled: "equal" is proven. What could not be
+            Each head is a region: actions, a resource type and a subject type, the old and the new answers, and what holds \
+            for exactly those questions, of the ones named ("of those denied before"), that change so. Changes from and to \
+            errors (a required attribute missing, a value of a wrong type) are regions of their own; the others speak of \
+            questions that both versions decide. Under a region stands one question of it as a test, \
+            decided under both versions by two implementations. Nothing is sampled: "equal" is proven. What could not be \
             proven is said as such.
 
-            The search takes a counted number of steps at most (--budget), 500 million unless told otherwise: some seconds.
+            The search takes a counted number of steps at most (--budget), 500 million unless told otherwise: some seconds. \
             The steps are shared among the actions and types, and the same comparison always gets as far, on any machine.
 
-            Instants lie between 1970 and 9999; durations within 36 million years. Exit codes: 0 equal, 1 different,
-            4 not proven.
+            Instants lie between 1970 and 9999; durations within 36 million years.
+
+            Exit codes: 0 equal; 1 different; 4 not proven.
             """)
 
     @Argument(help: "The old version: a tenant's folder, or a file.")

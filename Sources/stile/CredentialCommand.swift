@@ -11,8 +11,8 @@ struct CredentialCommand: ParsableCommand {
         commandName: "credential",
         abstract: "Create, list, rotate and revoke the credentials of the gateway's callers.",
         discussion: """
-            A credential is shown once, when it is made; the store keeps only its keyed hash. What a caller may do is its
-            role: pep asks, provisioner and transmitter feed people and signals, tenant-admin writes policies, auditor
+            A credential is shown once, when it is made; the store keeps only its keyed hash. What a caller may do is its \
+            role: pep asks, provisioner and transmitter feed people and signals, tenant-admin writes policies, auditor \
             reads what the tenant-admin can read, operator makes tenants. The gateway follows at once.
             """,
         subcommands: [Create.self, List.self, Rotate.self, Revoke.self])

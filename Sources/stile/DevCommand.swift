@@ -10,7 +10,7 @@ struct DevCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dev", abstract: "Run a sandbox: a throw-away store from a folder, a daemon, the folder watched.",
         discussion: """
-            Prints the socket to ask; a saved file decides within a second, a wrong one is told and the last good
+            Prints the socket to ask; a saved file decides within a second, a wrong one is told and the last good \
             version goes on deciding. Control-C stops the daemon and removes the store.
             """)
 

@@ -14,10 +14,12 @@ struct DrawCommand: ParsableCommand {
             stile draw policies/ledger --output ledger.svg
             stile draw policies/ledger --action approve --type payrun > approve.svg
 
-            From left to right: each action on a type of resource; whether rules forbid, raise the demand or permit; the
-            values that lead to the few rules whose condition can hold; the rules, each linked to its file and line. What
-            is too much to look at is folded into boxes with counts, the deepest first: --action, --type and --depth look
+            From left to right: each action on a type of resource; whether rules forbid, raise the demand or permit; the \
+            values that lead to the few rules whose condition can hold; the rules, each linked to its file and line. What \
+            is too much to look at is folded into boxes with counts, the deepest first: --action, --type and --depth look \
             into a part. The picture follows the reader's light or dark colours.
+
+            Exit codes: 0 done; 65 the policies have errors, or the catalog knows no such action or type; 66 as everywhere.
             """)
 
     @Argument(help: "A tenant's folder, or its files; none with --store.")

@@ -10,15 +10,16 @@ extension TenantCommand {
             abstract:
                 "Say how much of the machine a tenant may take and how well its policies must be tested, or show it.",
             discussion: """
-                stile tenant limit acme questions-per-second=5000 open-questions=20000 tree-bytes=16MiB
+                stile tenant limit acme questions-per-second=5000 tree-bytes=16MiB
                 stile tenant limit acme tree-bytes=none min-coverage=90
 
                 Limits, none of which is set at first:
                 \(TenantLimit.allCases.map { "  \($0.name): \($0.explanation)" }.joined(separator: "\n"))
 
                 And one of the policies:
-                  \(LimitSetting.minCoverage): per cent of rules and of conditions that a version's tests must reach;
-                  `stile policy push` and the gateway refuse to activate one that reaches less
+                  \(LimitSetting.minCoverage): per cent of rules and of conditions that a version's
+                  tests must reach; `stile policy push` and the gateway refuse to
+                  activate one that reaches less
 
                 The daemon follows at once; store-bytes holds for writers that open the tenant after.
                 """)

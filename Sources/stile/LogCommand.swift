@@ -12,7 +12,7 @@ struct LogCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "log", abstract: "Show, follow and verify the log of decisions.",
         discussion: """
-            stiled writes every decision to its tenant's log: who wanted what, the outcome, its rules, the version of the
+            stiled writes every decision to its tenant's log: who wanted what, the outcome, its rules, the version of the \
             policies, the snapshot and the instant.
             """,
         subcommands: [Show.self, Follow.self, Verify.self, Repair.self], defaultSubcommand: Show.self)
@@ -192,9 +192,10 @@ struct LogCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Check sums, order, seals and links of the log; name what was changed, removed or moved.",
             discussion: """
-                The chain shows every change by somebody who cannot rewrite it to its end. Against somebody who can, note
-                the chain's hash elsewhere (it is printed here, and in the daemon's log when a segment ends) and give it
+                The chain shows every change by somebody who cannot rewrite it to its end. Against somebody who can, note \
+                the chain's hash elsewhere (it is printed here, and in the daemon's log when a segment ends) and give it \
                 back with --seen: a log that no longer contains it has been rewritten or cut off.
+
                 Exit codes: 0 as it was written; 1 it is not.
                 """)
 

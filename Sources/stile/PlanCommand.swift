@@ -13,25 +13,29 @@ struct PlanCommand: ParsableCommand {
         commandName: "plan",
         abstract: "Say for which resources a question is permitted: as a formula, as the WHERE of a query, or as JSON.",
         discussion: """
-            stile plan policies/ledger '{"subject":{"type":"user","id":"ada"},"action":{"name":"approve"},
-                                         "resource":{"type":"payrun"},"session":"s-ada"}' --sql sqlite
+            stile plan policies/ledger '{"subject":{"type":"user","id":"ada"},
+              "action":{"name":"approve"},"resource":{"type":"payrun"},
+              "session":"s-ada"}' --sql sqlite
 
-            The question is one for `stile ask` whose resource has a type and no id. Everything else is looked up as it
-            is then; properties of the resource that are given count as known. Three outcomes are kept apart: permitted,
-            permitted after a step-up, and neither. Rows that lack a required attribute, or hold a value that the catalog
+            The question is one for `stile ask` whose resource has a type and no id. Everything else is looked up as it \
+            is then; properties of the resource that are given count as known. Three outcomes are kept apart: permitted, \
+            permitted after a step-up, and neither. Rows that lack a required attribute, or hold a value that the catalog \
             does not know, are neither, as they are when they are asked about one by one.
 
-            --sql writes the WHERE for permitted rows, and with --outcome step_up the one for rows that need a step-up.
+            --sql writes the WHERE for permitted rows, and with --outcome step_up the one for rows that need a step-up. \
             Columns are called like attributes unless --column says otherwise, and hold:
-              sqlite      0 and 1; INTEGER or REAL; TEXT; instants and durations as milliseconds; addresses as BLOBs of
-                          16 bytes (IPv4 as ::ffff:a.b.c.d); sets as JSON arrays without null
-              postgresql  boolean; bigint; numeric; text; timestamptz; durations as bigint milliseconds; inet; arrays
-            Texts are in Unicode's form NFC and compared byte by byte. A REAL is exact for six decimals up to 8 thousand
-            million; --decimal NAME=DIGITS is for whole numbers of a smaller unit, exact up to the language's own limit.
+              sqlite      0 and 1; INTEGER or REAL; TEXT; instants and durations as
+                          milliseconds; addresses as BLOBs of 16 bytes (IPv4 as
+                          ::ffff:a.b.c.d); sets as JSON arrays without null
+              postgresql  boolean; bigint; numeric; text; timestamptz; durations as
+                          bigint milliseconds; inet; arrays
+            Texts are in Unicode's form NFC and compared byte by byte. A REAL is exact for six decimals up to 8 thousand \
+            million; --decimal NAME=DIGITS is for whole numbers of a smaller unit, exact up to the language's own limit. \
             NULL means no value.
 
             A plan is as fresh as the moment it is made: ask again after "holds until", and after every change.
-            Exit codes: 0 done; 1 nothing is permitted, not even after a step-up; 65 the question does not fit the catalog,
+
+            Exit codes: 0 done; 1 nothing is permitted, not even after a step-up; 65 the question does not fit the catalog, \
             or SQL has no form for something in the condition, which is named.
             """)
 

@@ -13,12 +13,12 @@ struct Stile: ParsableCommand {
         discussion: """
             Start with an example:   stile check policies/ledger
                                      stile test policies/ledger
-                                     stile ask policies/ledger '{"subject":…,"action":…,"resource":…}'
+                                     stile ask policies/ledger '{"subject":…'
                                      stile dev policies/ledger
 
-            Exit codes: 0 done or permit; 1 findings, failed tests or deny; 2 step-up; 3 a question that is an error;
-            4 not proven; 5 tests reach too little; 64 wrong arguments; 65 wrong data or policies; 66 something to read is
-            missing; 69 the server cannot be asked; 70 the store refused or failed. Colours respect NO_COLOR; --json is
+            Exit codes: 0 done or permit; 1 findings, failed tests or deny; 2 step-up; 3 a question that is an error; \
+            4 not proven; 5 tests reach too little; 64 wrong arguments; 65 wrong data or policies; 66 something to read is \
+            missing; 69 the server cannot be asked; 70 the store refused or failed. Colours respect NO_COLOR; --json is \
             for programs.
             """,
         version: version,

@@ -147,8 +147,8 @@ struct LoadCommand: ParsableCommand {
         commandName: "load",
         abstract: "Record users, groups, sessions, devices, signals and resources from JSON Lines.",
         discussion: """
-            A line is a SCIM User or Group, or an object with one member: subject, resource, session, device, signal,
-            members or delete. What is acknowledged is durable, and every later decision respects it. A wrong line
+            A line is a SCIM User or Group, or an object with one member: subject, resource, session, device, signal, \
+            members or delete. What is acknowledged is durable, and every later decision respects it. A wrong line \
             undoes its batch and stops; the batches before it stay.
             """)
 
@@ -293,11 +293,11 @@ struct PolicyCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Store a folder as a new version and let it decide.",
             discussion: """
-                The tests in the files run first; a version is refused whose tests fail, or reach less than the tenant's
-                bar (`stile tenant limit ID min-coverage=90`), and one whose catalog the stored values do not fit:
+                The tests in the files run first; a version is refused whose tests fail, or reach less than the tenant's \
+                bar (`stile tenant limit ID min-coverage=90`), and one whose catalog the stored values do not fit: \
                 `stile catalog diff` says so beforehand. With --socket, waits until the daemon decides with it.
 
-                Exit codes: 0 stored and active; 1 a test failed; 5 the tests reach too little; 65 errors in the files,
+                Exit codes: 0 stored and active; 1 a test failed; 5 the tests reach too little; 65 errors in the files, \
                 or stored values that do not fit.
                 """)
 

@@ -106,6 +106,28 @@ refuses 65 "already below it" stile load --store "$store" --tenant acme "$work/l
 stile verify --store "$store" --tenant acme >/dev/null || fail "log and views disagree after refusals"
 ok
 
+# The layout: from standard input too; of several files the good ones are laid out, and the mistakes of all others told.
+mkdir "$work/loose" "$work/bare"
+printf 'policy "A" {\npermit read on doc\n}\n' >"$work/loose/a.stile"
+printf 'policy "B" {\npermit read doc\n}\n' >"$work/loose/b.stile"
+cp "$work/loose/b.stile" "$work/loose/c.stile"
+stile fmt - <"$work/loose/a.stile" >"$work/out" || fail "fmt -"
+grep -qx '  permit read on doc' "$work/out" || fail "fmt - gives $(cat "$work/out")"
+grep -qx 'permit read on doc' "$work/loose/a.stile" || fail "fmt - has written a file"
+[ ! -e - ] || fail "fmt - has made a file"
+ok
+refuses 1 "$work/loose/a.stile" stile fmt --check "$work/loose/a.stile"
+refuses 65 "$work/loose/c.stile:2" stile fmt "$work/loose"
+grep -qF "$work/loose/b.stile:2" "$work/out" || fail "the mistakes of one file alone are told"
+grep -qx '  permit read on doc' "$work/loose/a.stile" || fail "the good file is not laid out"
+refuses 65 '"result":"failed","diagnostics":[{"code":"E0101"' stile fmt --json "$work/loose"
+grep -q '"result":"unchanged"}' "$work/out" || fail "what became of the good file is not said"
+refuses 66 "holds no .stile files" stile fmt "$work/bare"
+refuses 64 "stands alone" stile fmt - "$work/loose/a.stile"
+stile explain --json W0004 | grep -q '"kind":"warning"' || fail "explain --json"
+refuses 64 "no code W9999" stile explain W9999
+refuses 65 "write TYPE:ID" stile what "$here/policies/ledger" ada
+
 # A new catalog: what it breaks is told before it is accepted, and refused where stored values do not fit.
 mkdir "$work/next"
 cp "$here"/policies/ledger/*.stile "$work/next"
