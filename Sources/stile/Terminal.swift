@@ -67,7 +67,8 @@ enum Terminal {
 
 /// Files and folders.
 enum Files {
-    static func read(_ path: String) throws(ExitCode) -> [UInt8] {
+    /// - Parameter limit: bytes; a larger file, or one without end, is refused.
+    static func read(_ path: String, limit: Int) throws(ExitCode) -> [UInt8] {
         let descriptor = path == "-" ? 0 : unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Terminal.failure("cannot read \(path): \(reason)", Exit.noInput) }
         defer { if descriptor > 0 { close(descriptor) } }
@@ -78,11 +79,14 @@ enum Files {
             if count < 0 { throw Terminal.failure("cannot read \(path): \(reason)", Exit.noInput) }
             if count == 0 { return bytes }
             bytes += chunk[..<count]
+            if bytes.count > limit { throw Terminal.failure("\(path) has more than \(limit) bytes", Exit.data) }
         }
     }
 
+    /// A policy file's text. What is above the language's limit by little is told by the checker.
     static func text(_ path: String) throws(ExitCode) -> String {
-        guard let text = String(validating: try read(path), as: UTF8.self) else {
+        guard let text = String(validating: try read(path, limit: 4 * LanguageLimits.maxFileBytes), as: UTF8.self)
+        else {
             throw Terminal.failure("\(path) is not UTF-8: save it as UTF-8", Exit.data)
         }
         return text
@@ -140,7 +144,9 @@ enum Files {
                 }
                 for name in names {
                     let inner = "\(path)/\(name)"
-                    files.append((inner, SourceFile(name: name, text: try text(inner))))
+                    // Of two folders, files can have the same name: then it is the path that tells them apart.
+                    let isTaken = files.contains { $0.file.name == name }
+                    files.append((inner, SourceFile(name: isTaken ? inner : name, text: try text(inner))))
                 }
             } else {
                 files.append((path, SourceFile(name: path, text: try text(path))))

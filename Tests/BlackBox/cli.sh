@@ -123,6 +123,7 @@ grep -qx '  permit read on doc' "$work/loose/a.stile" || fail "the good file is 
 refuses 65 '"result":"failed","diagnostics":[{"code":"E0101"' stile fmt --json "$work/loose"
 grep -q '"result":"unchanged"}' "$work/out" || fail "what became of the good file is not said"
 refuses 66 "holds no .stile files" stile fmt "$work/bare"
+refuses 65 "has more than" stile check /dev/zero
 refuses 64 "stands alone" stile fmt - "$work/loose/a.stile"
 stile explain --json W0004 | grep -q '"kind":"warning"' || fail "explain --json"
 refuses 64 "no code W9999" stile explain W9999

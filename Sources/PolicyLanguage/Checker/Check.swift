@@ -28,8 +28,8 @@ package func checkPolicies(_ files: [SourceFile], warns: Bool = true) -> CheckRe
         return CheckResult(policies: nil, diagnostics: sink.sorted)
     }
     var (catalog, broken) = CatalogChecker.check(catalogSyntax, &sink)
-    // What stands outside of any block may belong to the catalog.
-    if syntax.contains(where: \.hasBrokenCatalog) { broken.hasLostNames = true }
+    // What stands outside of any block may belong to the catalog, and policies may be written in the words of another one.
+    if catalogs.count > 1 || syntax.contains(where: \.hasBrokenCatalog) { broken.hasLostNames = true }
     sink.withheld = broken.withheld
     if syntax.contains(where: \.hasLostNames) { sink.withheld.formUnion([.unknownRole, .unknownName]) }
     var checker = PolicyChecker(catalog: catalog, broken: broken, sink: sink)
