@@ -252,9 +252,13 @@ struct Fold: ~Copyable {
         if let layout = layouts.last {
             let catalog = layout.builder.catalog
             guard let index = catalog.entity(named: type) else { return unknownType(type, layout) }
-            guard let slot = catalog.entities[index].slot(of: name) else {
-                let known = catalog.entities[index].attributes.map { "\(type).\($0.name)" }.joined(separator: ", ")
-                return StoreError(.unknownSignal, "the catalog declares no signal \"\(type).\(name)\"; it has \(known)")
+            let attributes = catalog.entities[index].attributes
+            guard let slot = catalog.entities[index].slot(of: name), attributes[slot].isSignalled else {
+                let known = attributes.filter(\.isSignalled).map { "\(type).\($0.name)" }
+                return StoreError(
+                    .unknownSignal,
+                    "the catalog declares no signal \"\(type).\(name)\"; "
+                        + (known.isEmpty ? "a \(type) has none" : "there are \(known.joined(separator: ", "))"))
             }
             if signal.value != .null {
                 do throws(ValueProblem) {

@@ -117,7 +117,7 @@ struct ViewBuilder {
     ) throws(ValueProblem) {
         for (slot, attribute) in catalog.entities[type].attributes.enumerated() where attribute.isStored {
             do throws(ValueProblem) {
-                if let signal = signals[attribute.name] {
+                if attribute.isSignalled, let signal = signals[attribute.name] {
                     try fill(&builder, slot, attribute, signal)
                 } else if let value = find(attribute, in: document, of: type), value != .null {
                     builder.set(slot, try constant(value, attribute.type, attribute.name))

@@ -128,6 +128,13 @@ struct FoldTests {
         try writer.append(
             [.signal(type: "doc", id: "x", name: "d", value: .integer(1), at: 1, expires: nil)], time: 2)
         #expect(try temporary.view("doc", "x") { $0.payload(3) } == 1)
+        // Nor is a signal another road to what a provider or the application says.
+        for name in ["a", "b", "c"] {
+            let error = refusal(
+                &writer, [.signal(type: "doc", id: "x", name: name, value: .integer(2), at: 2, expires: nil)])
+            #expect(error?.code == .unknownSignal)
+            #expect(error?.message.contains("no signal \"doc.\(name)\"; there are doc.d") == true)
+        }
         #expect(try temporary.differences() == [])
     }
 

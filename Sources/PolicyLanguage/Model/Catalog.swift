@@ -121,6 +121,8 @@ package struct Attribute: Sendable, Hashable {
     package var isFromRequest: Bool { sources.contains(.request) }
     /// True when the store may fill it.
     package var isStored: Bool { sources.contains { $0 != .request } }
+    /// True when a signal may fill it.
+    package var isSignalled: Bool { sources.contains { $0.kind == .caep || $0.kind == .risc } }
 }
 
 /// A source of an attribute's values (language.md, "Semantics" 9).
