@@ -83,12 +83,8 @@ struct EncodeCommand: ParsableCommand {
         var id: UInt64 = 0
         while let line = readLine() {
             id += 1
-            do {
-                let question = try Question(json: try JSONValue.parse(line))
-                bytes += Framing.prefixed(subscribe ? question.subscribeFrame(id: id) : question.frame(id: id))
-            } catch {
-                throw Terminal.failure("line \(id): \(error)", Exit.data)
-            }
+            let question = try Asking.question(line, line: Int(id))
+            bytes += Framing.prefixed(subscribe ? question.subscribeFrame(id: id) : question.frame(id: id))
             if bytes.count > 1 << 20 {
                 Terminal.write(bytes)
                 bytes.removeAll(keepingCapacity: true)
@@ -135,12 +131,19 @@ struct Asking {
         }
     }
 
+    /// - Parameter line: its number among many.
     static func question(_ text: String, line: Int?) throws(ExitCode) -> Question {
-        let place = line.map { "line \($0): " } ?? ""
-        do {
-            return try Question(json: try JSONValue.parse(text))
+        let json: JSONValue
+        do throws(JSONError) {
+            json = try JSONValue.parse(text)
         } catch {
-            throw Terminal.failure("\(place)\(error)", Exit.data)
+            let place = line ?? error.line
+            throw Terminal.failure("line \(place), column \(error.column): \(error.message)", Exit.data)
+        }
+        do throws(RequestError) {
+            return try Question(json: json)
+        } catch {
+            throw Terminal.failure("\(line.map { "line \($0): " } ?? "")\(error)", Exit.data)
         }
     }
 

@@ -35,8 +35,8 @@ struct PlanCommand: ParsableCommand {
 
             A plan is as fresh as the moment it is made: ask again after "holds until", and after every change.
 
-            Exit codes: 0 done; 1 nothing is permitted, not even after a step-up; 65 the question does not fit the catalog, \
-            or SQL has no form for something in the condition, which is named.
+            Exit codes: 0 done; 1 nothing is permitted, not even after a step-up; 65 the question or an option does not fit \
+            the catalog, or SQL has no form for something in the condition, which is named.
             """)
 
     @Argument(help: "A tenant's folder (unless --store is given), then the question as JSON.")
@@ -78,6 +78,11 @@ struct PlanCommand: ParsableCommand {
     func validate() throws {
         if arguments.count != (options.store == nil ? 2 : 1) {
             throw ValidationError(options.store == nil ? "name a folder and give a question" : "give a question")
+        }
+        let isForSQL = !column.isEmpty || !decimal.isEmpty || !table.isEmpty || containers != nil
+        if sql == nil, isForSQL || parameters || trustValues {
+            throw ValidationError(
+                "--table, --column, --decimal, --containers, --parameters and --trust-values go with --sql")
         }
         _ = try sqlOptions(.sqlite)
     }
@@ -156,11 +161,32 @@ struct PlanCommand: ParsableCommand {
     private func condition(_ plan: PolicyPlan, _ dialect: SQLDialect, _ outcome: PlannedOutcome) throws -> SQLCondition
     {
         let options = try sqlOptions(dialect)
+        try requireKnown(options, plan)
         do throws(SQLError) {
             return try plan.sql(outcome == .permit ? plan.permit : plan.stepUp, options)
         } catch {
             throw Terminal.failure(error.description, Exit.data)
         }
+    }
+
+    /// Ends when the options name an attribute that the resource does not have, or no decimal: the column would be another
+    /// than was meant.
+    private func requireKnown(_ options: SQLOptions, _ plan: PolicyPlan) throws(ExitCode) {
+        let catalog = plan.restriction.policies.catalog
+        let type = catalog.entities[plan.restriction.resourceType]
+        for name in options.columns.keys.sorted() where type.slot(of: name) == nil {
+            throw unknown("--column", name, type.attributes.map(\.name) + ["id"], type)
+        }
+        let decimals = type.attributes.filter { $0.type == .decimal || $0.type == .set(of: .decimal) }.map(\.name)
+        for name in options.decimals.keys.sorted() where !decimals.contains(name) {
+            throw unknown("--decimal", name, decimals, type)
+        }
+    }
+
+    private func unknown(_ option: String, _ name: String, _ known: [String], _ type: EntityType) -> ExitCode {
+        let what = option == "--decimal" ? "decimal" : "attribute"
+        let list = known.isEmpty ? "it has none" : "there are \(known.joined(separator: ", "))"
+        return Terminal.failure("\(option): a \(type.name) has no \(what) \"\(name)\"; \(list)", Exit.data)
     }
 
     private func sqlText(_ plan: PolicyPlan, _ dialect: SQLDialect) throws -> String {

@@ -183,6 +183,11 @@ stile load --store "$store" --tenant acme "$here"/policies/ledger/data/*.jsonl >
 question='{"subject":{"type":"user","id":"bob"},"action":{"name":"read"},"resource":{"type":"payrun","id":"p"},"session":"s-bob"}'
 stile ask --socket "$socket" --tenant acme "$question" | grep -q PERMIT || fail "no permit over the socket"
 ok
+# Of many lines the one that is none is named; those before it are answered.
+status=0
+printf '%s\n' "$question" nonsense | stile ask --socket "$socket" --tenant acme >"$work/out" 2>&1 || status=$?
+[ "$status" = 65 ] && grep -q '"decision":true' "$work/out" && grep -q "stile: line 2, column 1: " "$work/out" || fail "a line that is none"
+ok
 refuses 69 "tenant_unknown" stile status --socket "$socket" --tenant ghost
 refuses 3 "unknown_subject" stile ask --json --socket "$socket" --tenant acme \
   '{"subject":{"type":"user","id":"nobody"},"action":{"name":"read"},"resource":{"type":"payrun","id":"p"}}'

@@ -115,6 +115,9 @@ ask='{"subject":{"type":"user","id":"ada"},"action":{"name":"approve"},"resource
 says "when resource.total <= 250000" stile plan "$ledger" "$ask"
 says '"total" <= ?1' stile plan "$ledger" "$ask" --sql sqlite --parameters
 grep -qF -- '-- ?2: "ada"' "$work/out" || fail "the parameters are not listed"
+refuses 65 'a payrun has no attribute "nope"; there are' stile plan "$ledger" "$ask" --sql sqlite --column nope=x
+refuses 65 'a payrun has no decimal "status"; there are total' stile plan "$ledger" "$ask" --sql sqlite --decimal status=2
+refuses 64 'go with --sql' stile plan "$ledger" "$ask" --column total=amount
 says '"p"."amount" <= 25000000' stile plan "$ledger" "$ask" --sql postgresql --table p --column total=amount --decimal total=2
 says 'when resource.total <= 250000' stile plan "$ledger" \
   '{"subject":{"type":"user","id":"ada"},"action":{"name":"approve"},"resource":{"type":"payrun","properties":{"status":"draft","created_by":"bob"}},"session":"s-ada"}'
