@@ -91,6 +91,19 @@ struct WarningTests {
             numbered.rules[index].range = place(number + index)
             numbered.rules[index].condition = placed(numbered.rules[index].condition, place(number + index))
         }
+        // A test for each question that can be asked.
+        for subject in numbered.catalog.subjectTypes {
+            for (action, known) in numbered.catalog.actions.enumerated() {
+                for resource in known.resourceTypes {
+                    numbered.tests.append(
+                        PolicyTest(
+                            name: "", subjectType: subject, subject: [:], subjectID: "", groups: [], session: nil,
+                            device: nil, action: action, actionProperties: [:], resourceType: resource, resourceID: "",
+                            resource: [:], context: [:], now: 0, expected: .deny,
+                            range: place(5_000 + numbered.tests.count)))
+                }
+            }
+        }
         return numbered
     }
 
@@ -122,6 +135,14 @@ struct WarningTests {
                 let situation = random.situation(policies.catalog)
                 let verdict = interpreter.decide(situation)
                 if verdict.kind == .error { continue }
+                if verdict.matching.contains(where: { $0.key != .require && !$0.value.isEmpty }) {
+                    let test = policies.tests.first {
+                        $0.subjectType == situation.subjectType && $0.action == situation.action
+                            && $0.resourceType == situation.resourceType
+                    }
+                    let isEmpty = warnings.contains { $0.code == .coversNothing && $0.range == test?.range }
+                    #expect(!isEmpty, "seed \(seed &+ UInt64(round)): a rule matches what is said to match none")
+                }
                 for rule in verdict.matching.values.joined() {
                     #expect(!isTold(rule, .neverMatches), "seed \(seed &+ UInt64(round)): rule \(rule) matches")
                 }
@@ -132,7 +153,9 @@ struct WarningTests {
             }
         }
         print("warnings: \(told)")
-        #expect(told[.neverMatches, default: 0] > 0 && told[.hiddenByForbid, default: 0] > 0)
+        for code in [DiagnosticCode.neverMatches, .hiddenByForbid, .coversNothing] {
+            #expect(told[code, default: 0] > 0)
+        }
     }
 
     @Test("a thousand rules are looked at within the budget")
