@@ -173,6 +173,7 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	ACTIVATIONS=1000 SIGNALS=100000 UPDATES=1000000 QUIET=20 LIMIT=2 URGENT=1 \
 	  bash Tests/BlackBox/churn.sh .build/release benchmarks/results/churn.json
 	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
+	python3 Tests/BlackBox/authzen.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
 
 fuzz: prepare ## Fuzz parser, checker and compiler with libFuzzer, each for SECONDS (60)
@@ -202,6 +203,7 @@ test: prepare-tests peers ## Run all tests
 	RESTARTS=5 bash Tests/BlackBox/restarts.sh .build/debug
 	ACTIVATIONS=5 SIGNALS=500 UPDATES=10000 bash Tests/BlackBox/churn.sh .build/debug
 	python3 Tests/BlackBox/gateway.py .build/debug
+	python3 Tests/BlackBox/authzen.py .build/debug
 	python3 Tests/BlackBox/schemathesis.py .build/debug $(SCHEMATHESIS)/bin/schemathesis 2
 	bash Tests/Fuzz/run.sh replay
 	# One after the other, and the random ones short, each from a seed that it prints; `make prove` takes many.

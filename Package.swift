@@ -139,9 +139,20 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
+            name: "AuthZEN",
+            dependencies: [
+                "CBOR", "Cryptography", "StrictJSON", "PolicyLanguage", "DecisionEngine", "AttributeStore",
+                "DecisionProtocol", "DecisionPath", "StileClient", "Credentials", "GatewayCore",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
             name: "Gateway",
             dependencies: [
-                "Administration",
+                "Administration", "AuthZEN",
                 "CLinux", "ServiceManager", "StrictJSON", "AttributeStore", "DecisionProtocol", "StileClient",
                 "Credentials",
                 "GatewayCore",
@@ -245,7 +256,9 @@ let package = Package(
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
         .testTarget(
             name: "DecisionPathTests",
-            dependencies: ["DecisionPath", "AttributeStore", "CBOR", "DecisionProtocol", "Memory", "StrictJSON"],
+            dependencies: [
+                "DecisionPath", "AttributeStore", "CBOR", "DecisionProtocol", "Memory", "StrictJSON", "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "CredentialsTests", dependencies: ["Credentials", "AttributeStore"], swiftSettings: strict),
@@ -255,6 +268,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "AdministrationTests", dependencies: ["Administration", "StrictJSON"], swiftSettings: strict),
+        .testTarget(
+            name: "AuthZENTests",
+            dependencies: ["AuthZEN", "CBOR", "DecisionProtocol", "StileClient", "StrictJSON", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "DecisionLogTests",
             dependencies: [

@@ -59,6 +59,12 @@ public struct CBORWriter: ~Copyable {
         unsafe bytes.append(text)
     }
 
+    /// A text string; the bytes must be UTF-8.
+    public mutating func text(_ text: ArraySlice<UInt8>) {
+        head(3, UInt64(text.count))
+        unsafe text.withUnsafeBytes { unsafe bytes.append($0) }
+    }
+
     /// A text string.
     public mutating func text(_ text: String) {
         var text = text

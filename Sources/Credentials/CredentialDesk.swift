@@ -57,6 +57,11 @@ package struct CredentialDesk: Sendable {
         self.key = key
     }
 
+    /// A key for another purpose, the same as long as the key of credentials is.
+    package func derivedKey(for purpose: String) throws(CryptographyError) -> [UInt8] {
+        try key.derived(for: purpose)
+    }
+
     // MARK: Checking
 
     /// The record of a credential that is good at an instant (ms since the epoch).

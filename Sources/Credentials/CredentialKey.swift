@@ -2,6 +2,7 @@
 // test a credential.
 
 package import AttributeStore
+package import Cryptography
 
 /// A key of 32 bytes in a file that its owner alone can read.
 package struct CredentialKey: Sendable {
@@ -16,5 +17,10 @@ package struct CredentialKey: Sendable {
     package init(path: String, makes: Bool) throws(StoreError) {
         if makes { try KeyFile.make(path, what: "credentials") }
         bytes = try KeyFile.read(path, what: "credentials", loss: "every credential has to be made anew")
+    }
+
+    /// A key for another purpose, from which this one cannot be found out.
+    package func derived(for purpose: String) throws(CryptographyError) -> [UInt8] {
+        try Cryptography.hmac(Array("stile/\(purpose)".utf8), key: bytes)
     }
 }

@@ -114,6 +114,41 @@ package final class SealingKey {
 }
 
 extension Cryptography {
+    /// Seals bytes with a key that seals few values, for a place that they are opened for alone.
+    package static func seal(_ plain: [UInt8], key: [UInt8], for place: [UInt8]) throws(CryptographyError) -> [UInt8] {
+        let key = try SealingKey(key)
+        var sealed = [UInt8](repeating: 0, count: plain.count + SealingKey.overhead)
+        let result: Result<Void, CryptographyError> = unsafe sealed.withUnsafeMutableBytes { target in
+            unsafe plain.withUnsafeBytes { plain in
+                unsafe place.withUnsafeBytes { place in
+                    do throws(CryptographyError) {
+                        let nothing = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+                        return .success(try unsafe key.seal(plain, for: (place, nothing), into: target))
+                    } catch {
+                        return .failure(error)
+                    }
+                }
+            }
+        }
+        try result.get()
+        return sealed
+    }
+
+    /// Opens what `seal` gave; nil when it was sealed with another key or for another place, or has been changed.
+    package static func open(_ sealed: [UInt8], key: [UInt8], for place: [UInt8]) -> [UInt8]? {
+        guard sealed.count >= SealingKey.overhead, let key = try? SealingKey(key) else { return nil }
+        var plain = [UInt8](repeating: 0, count: sealed.count - SealingKey.overhead)
+        let isOpen = unsafe plain.withUnsafeMutableBytes { target in
+            unsafe sealed.withUnsafeBytes { sealed in
+                unsafe place.withUnsafeBytes { place in
+                    let nothing = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+                    return unsafe key.open(sealed, for: (place, nothing), into: target)
+                }
+            }
+        }
+        return isOpen ? plain : nil
+    }
+
     /// Bytes that a wrapped key is longer than the key.
     package static let wrapOverhead = 8
 

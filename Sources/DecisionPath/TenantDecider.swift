@@ -107,6 +107,16 @@ package final class TenantDecider {
     /// The snapshot of this wake-up; grows with each commit.
     package var snapshotID: UInt64 { snapshot }
 
+    /// The policies that decide in this wake-up; nil before the first version.
+    package var policies: CompiledTenant? { compiled }
+
+    /// Ids of the entities of a type that this wake-up's snapshot has, in order, after one.
+    package func entityIDs(
+        layout: UInt32, type: String, after: String?, limit: Int
+    ) throws(StoreError) -> [String] {
+        try reader.entityIDs(layout: layout, type: type, after: after, limit: limit)
+    }
+
     /// The number of the log's last entry in this wake-up's snapshot.
     package func lastSequence() throws(StoreError) -> UInt64 { try reader.lastSequence() }
 

@@ -10,6 +10,11 @@ package struct RequestError: Error, Sendable, Hashable, CustomStringConvertible 
     /// What is needed.
     package var message: String
 
+    package init(path: String, message: String) {
+        self.path = path
+        self.message = message
+    }
+
     package var description: String { "\(path): \(message)" }
 }
 
@@ -20,6 +25,29 @@ extension Question {
         self.init(
             subject: try Entity(json["subject"], "subject"), action: try ActionName(json["action"]),
             resource: try Entity(json["resource"], "resource"))
+        if let value = json["context"], value != .null {
+            guard value.object != nil else { throw RequestError(path: "context", message: "an object is needed") }
+            context = try Self.pairs(value, "context")
+        }
+        session = try Self.text(json["session"], "session")
+        device = try Self.text(json["device"], "device")
+    }
+
+    /// Reads a search request (section 8), in which one entity has no id, or the action is open. What the request says of the
+    /// open id or action does not count.
+    /// - Parameters:
+    ///   - openEntity: the entity whose id is open, `subject` or `resource`; nil when the action is open.
+    package init(search json: JSONValue, openEntity: String?) throws(RequestError) {
+        func entity(_ name: String) throws(RequestError) -> Entity {
+            guard name == openEntity, case .object(let members)? = json[name] else {
+                return try Entity(json[name], name)
+            }
+            let rest = members.filter { $0.name != "id" }
+            return try Entity(.object(rest + [JSONMember("id", .string("-"))]), name)
+        }
+        self.init(
+            subject: try entity("subject"), action: openEntity == nil ? nil : try ActionName(json["action"]),
+            resource: try entity("resource"))
         if let value = json["context"], value != .null {
             guard value.object != nil else { throw RequestError(path: "context", message: "an object is needed") }
             context = try Self.pairs(value, "context")
@@ -101,11 +129,12 @@ extension ActionName {
 }
 
 /// A JSON number as mantissa and power of ten.
-struct ExactNumber {
-    var mantissa: Int64
-    var exponent: Int64
+package struct ExactNumber {
+    package var mantissa: Int64
+    package var exponent: Int64
 
-    init?(_ text: String) {
+    /// Nil for a number outside what is counted with.
+    package init?(_ text: String) {
         var digits = ""
         var exponent: Int64 = 0
         var rest = Substring(text)
@@ -196,7 +225,8 @@ extension StepUp {
 }
 
 extension Obligation {
-    var json: JSONValue {
+    /// The obligation as it stands in AuthZEN's context.
+    package var json: JSONValue {
         .object([
             JSONMember("id", .string(id)), JSONMember("type", .string(type)),
             JSONMember("properties", CBORValue.map(properties).json),

@@ -2,6 +2,7 @@
 //
 // Unsafe file: the buffer of a read lives for the call.
 
+package import AuthZEN
 import Credentials
 package import GatewayCore
 import Glibc
@@ -25,6 +26,8 @@ package struct GatewayConfiguration: Sendable {
     package var credentialKey: String?
     package var listeners: [ListenerConfiguration]
     package var limits = GatewayLimits()
+    /// AuthZEN's API.
+    package var authZEN = AuthZENSettings()
     /// Threads that serve connections; 0 takes one for each processor.
     package var threads = 0
     /// Threads for work that blocks.
@@ -76,6 +79,7 @@ package struct GatewayConfiguration: Sendable {
             file, "",
             names: [
                 "store", "decision_socket", "credential_key", "listeners", "limits", "threads", "workers", "map_size",
+                "authzen",
             ])
         if let path = try reader.text("store") { store = path }
         if let path = try reader.text("decision_socket") { decisionSocket = path }
@@ -84,6 +88,7 @@ package struct GatewayConfiguration: Sendable {
         if let count = try reader.integer("workers", 1...256) { workers = count }
         if let size = try reader.integer("map_size", 16...16_777_216) { mapSize = size }
         if let value = file["limits"] { try apply(limits: value) }
+        if let value = file["authzen"] { try apply(authZEN: value) }
         guard let list = file["listeners"] else { return }
         guard let items = list.array, !items.isEmpty else {
             throw ConfigurationError("listeners", "an array with at least one listener is needed")
@@ -97,6 +102,25 @@ package struct GatewayConfiguration: Sendable {
             }
             listeners.append(listener)
         }
+    }
+
+    private mutating func apply(authZEN value: JSONValue) throws(ConfigurationError) {
+        let reader = try ObjectReader(value, "authzen", names: ["url", "fill_defaults"])
+        if let url = try reader.text("url") {
+            guard Self.isBase(url) else {
+                throw ConfigurationError(
+                    "authzen.url", "an https URL without query and fragment is needed, without a slash at its end")
+            }
+            authZEN.url = url
+        }
+        if let fills = try reader.bool("fill_defaults") { authZEN.fillsDefaults = fills }
+    }
+
+    /// Authorization API 1.0, 9.1.1: https, no query, no fragment.
+    private static func isBase(_ url: String) -> Bool {
+        let rest = url.utf8.dropFirst("https://".utf8.count)
+        return url.hasPrefix("https://") && !rest.isEmpty && rest.first != UInt8(ascii: "/") && !url.hasSuffix("/")
+            && rest.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"?#\"<>\\^`{|}".utf8.contains($0) }
     }
 
     private mutating func apply(limits value: JSONValue) throws(ConfigurationError) {

@@ -3,6 +3,7 @@
 
 import Administration
 import AttributeStore
+import AuthZEN
 import CLinux
 import CoreMetrics
 import Credentials
@@ -103,7 +104,7 @@ package struct GatewayServer: Sendable {
         let log = RequestLog(surface: listener.surface)
         let runner = EndpointRunner(
             gatekeeper: Gatekeeper(desk: services.desk, limits: configuration.limits), log: log)
-        let router = runner.router(endpoints(listener.surface, services))
+        let router = runner.router(try endpoints(listener.surface, services))
         let handler = RequestHandler(responder: router.buildResponder(), log: log, logger: logger)
         let made = try await Listener(
             listener, limits: configuration.limits, handler: handler, identity: identity, group: group, logger: logger)
@@ -113,10 +114,12 @@ package struct GatewayServer: Sendable {
     }
 
     /// Every endpoint of a surface, from all rooms.
-    private func endpoints(_ surface: Surface, _ services: GatewayServices) -> [Endpoint] {
+    private func endpoints(_ surface: Surface, _ services: GatewayServices) throws -> [Endpoint] {
         let health = HealthRoom(
             services: services, metrics: metrics, decisionSocket: configuration.decisionSocket)
-        let rooms = [health.room(surface), Administration.room(services)]
+        let rooms = [
+            health.room(surface), Administration.room(services), try AuthZEN.room(services, configuration.authZEN),
+        ]
         return rooms.filter { $0.surface == surface }.flatMap(\.endpoints)
     }
 }

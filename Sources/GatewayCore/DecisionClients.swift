@@ -11,6 +11,7 @@ package final class DecisionClients: Sendable {
     private let path: String
     private let work: BlockingWork
     private let idle = Mutex<[String: [Kept]]>([:])
+    private let clients = Mutex(SharedClients())
     private static let maxIdle = 16
     /// Seconds to wait for an answer.
     private static let timeout = 5
@@ -19,6 +20,16 @@ package final class DecisionClients: Sendable {
         let connection: DecisionConnection
         init(_ connection: DecisionConnection) { self.connection = connection }
     }
+
+    /// Clients that many requests share, by tenant.
+    private struct SharedClients {
+        var clients: [String: (client: StileClient, used: UInt64)] = [:]
+        /// Counts uses, so that the one that was not used for longest is known.
+        var clock: UInt64 = 0
+    }
+
+    /// Tenants with a client of their own at once: each has a thread and at least one connection.
+    private static let maxClients = 256
 
     /// - Parameter path: the decision socket.
     package init(path: String, work: BlockingWork) {
@@ -64,7 +75,54 @@ package final class DecisionClients: Sendable {
         return value
     }
 
+    /// The client that all of a tenant's requests share: their questions travel pipelined.
+    package func client(_ tenant: String) throws(GatewayError) -> StileClient {
+        let result: Result<StileClient, StileError> = clients.withLock { shared in
+            shared.clock += 1
+            if let known = shared.clients[tenant]?.client {
+                shared.clients[tenant]?.used = shared.clock
+                return .success(known)
+            }
+            var configuration = StileClient.Configuration(tenant: tenant, socketPath: path)
+            configuration.deadline = .seconds(Self.timeout)
+            do throws(StileError) {
+                let made = try StileClient(configuration)
+                if shared.clients.count >= Self.maxClients,
+                    let oldest = shared.clients.min(by: { $0.value.used < $1.value.used })
+                {
+                    // Requests that use it still hold it; it closes with the last of them.
+                    shared.clients[oldest.key] = nil
+                }
+                shared.clients[tenant] = (made, shared.clock)
+                return .success(made)
+            } catch {
+                return .failure(error)
+            }
+        }
+        do throws(StileError) {
+            return try result.get()
+        } catch {
+            throw GatewayError(error)
+        }
+    }
+
     private func keep(_ connection: Kept, _ tenant: String) {
         idle.withLock { if $0[tenant, default: []].count < Self.maxIdle { $0[tenant, default: []].append(connection) } }
+    }
+}
+
+extension GatewayError {
+    /// Why `stiled` gave no decision.
+    package init(_ error: StileError) {
+        switch error {
+        case .invalidRequest(let message): self.init(.badRequest, "invalid_request", message)
+        case .refused(code: "budget_exceeded", let message):
+            self.init(.tooManyRequests, "budget_exceeded", message)
+            headers[.retryAfter] = "1"
+        case .refused(code: "tenant_unknown", _): self = .notFound
+        default:
+            self.init(.serviceUnavailable, "decider_unavailable", "stiled cannot be asked now: try again")
+            hidden = error.description
+        }
     }
 }

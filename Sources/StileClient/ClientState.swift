@@ -257,9 +257,9 @@ struct ClientState {
     private static func answers(_ reply: Reply, _ asking: Asking) -> Bool {
         switch (reply, asking) {
         case (.decision, .question), (.status, .status): true
-        case (.batch(let decisions), .batch(let questions, let semantic)):
-            semantic == .executeAll
-                ? decisions.count == questions.count : !decisions.isEmpty && decisions.count <= questions.count
+        case (.batch(let decisions), .batch(let batch)):
+            batch.semantic == .executeAll
+                ? decisions.count == batch.count : !decisions.isEmpty && decisions.count <= batch.count
         default: false
         }
     }

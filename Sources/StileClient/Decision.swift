@@ -27,8 +27,8 @@ public struct Decision: Sendable, Hashable {
 
     /// 16 bytes, unique; the decision log has them too.
     public struct ID: Sendable, Hashable {
-        let high: UInt64
-        let low: UInt64
+        package let high: UInt64
+        package let low: UInt64
     }
 
     /// An instant, as the server's clock has it.

@@ -5,15 +5,21 @@ import DecisionProtocol
 import Memory
 
 /// A request's fields as they stand in a frame, behind its kind and id.
-struct EncodedQuestion: Sendable, Hashable {
+package struct EncodedQuestion: Sendable, Hashable {
     /// Pairs of the frame's map.
-    let count: Int
-    let bytes: [UInt8]
+    package let count: Int
+    package let bytes: [UInt8]
 
     /// Values inside one another: a frame's nesting less what is around a value in a batch.
-    static let maxValueDepth = CBORLimits.maxDepth - 8
+    package static let maxValueDepth = CBORLimits.maxDepth - 8
     /// What a frame has around the fields, at most.
     static let envelope = 32
+
+    /// Takes fields that somebody else has encoded, as grammar/decision.cddl has them, in the order of their keys.
+    package init(count: Int, bytes: [UInt8]) {
+        self.count = count
+        self.bytes = bytes
+    }
 
     init(_ request: AuthorizationRequest) throws(StileError) {
         var writer = CBORWriter()
@@ -113,15 +119,47 @@ struct EncodedQuestion: Sendable, Hashable {
     }
 }
 
+/// Many questions in one frame. A key that an item leaves out is the defaults', whole.
+package struct EncodedBatch: Sendable, Hashable {
+    /// Fields for all items.
+    package let defaults: EncodedQuestion
+    /// Items: maps of fields, one behind the other.
+    package let items: [UInt8]
+    /// How many.
+    package let count: Int
+    package let semantic: EvaluationsSemantic
+
+    package init(defaults: EncodedQuestion, items: [UInt8], count: Int, semantic: EvaluationsSemantic) {
+        self.defaults = defaults
+        self.items = items
+        self.count = count
+        self.semantic = semantic
+    }
+
+    init(_ questions: [EncodedQuestion], _ semantic: EvaluationsSemantic) {
+        var writer = CBORWriter()
+        for question in questions {
+            writer.map(question.count)
+            writer.raw(question.bytes)
+        }
+        self.init(
+            defaults: EncodedQuestion(count: 0, bytes: []), items: writer.bytes.array, count: questions.count,
+            semantic: semantic)
+    }
+
+    /// Bytes that it takes in a frame.
+    var size: Int { EncodedQuestion.envelope + defaults.bytes.count + items.count }
+}
+
 /// What is asked in one frame.
 enum Asking: Sendable {
     case question(EncodedQuestion)
-    case batch([EncodedQuestion], EvaluationsSemantic)
+    case batch(EncodedBatch)
     case status
 
     /// Questions that it counts for.
     var weight: Int {
-        if case .batch(let questions, _) = self { return max(1, questions.count) }
+        if case .batch(let batch) = self { return max(1, batch.count) }
         return 1
     }
 
@@ -130,18 +168,16 @@ enum Asking: Sendable {
         let start = Self.begin(&writer)
         switch self {
         case .question(let question): Self.write(.question, question, id, &writer)
-        case .batch(let questions, let semantic):
-            writer.map(semantic == .executeAll ? 3 : 4)
+        case .batch(let batch):
+            writer.map(batch.defaults.count + (batch.semantic == .executeAll ? 3 : 4))
             Self.head(.batch, id, &writer)
+            writer.raw(batch.defaults.bytes)
             writer.unsigned(9)
-            writer.array(questions.count)
-            for question in questions {
-                writer.map(question.count)
-                writer.raw(question.bytes)
-            }
-            if semantic != .executeAll {
+            writer.array(batch.count)
+            writer.raw(batch.items)
+            if batch.semantic != .executeAll {
                 writer.unsigned(10)
-                writer.unsigned(semantic == .denyOnFirstDeny ? 1 : 2)
+                writer.unsigned(batch.semantic == .denyOnFirstDeny ? 1 : 2)
             }
         case .status:
             writer.map(2)

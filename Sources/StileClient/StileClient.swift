@@ -125,12 +125,7 @@ public final class StileClient: Sendable {
     public nonisolated(nonsending) func decide(
         _ request: AuthorizationRequest, deadline: Duration? = nil
     ) async throws(StileError) -> Decision {
-        let question = try EncodedQuestion(request)
-        if let decision = engine.kept(question) { return decision }
-        guard case .decision(let decision) = try await engine.ask(.question(question), within: deadline) else {
-            throw .protocolViolation("the server's answer does not fit the question")
-        }
-        return decision
+        try await decide(EncodedQuestion(request), deadline: deadline)
     }
 
     /// True if and only if the server permits, without obligations. False whatever goes wrong.
@@ -156,16 +151,29 @@ public final class StileClient: Sendable {
                 "\(requests.count) questions in one batch: ask 1,000 at most, and the rest in another")
         }
         var questions: [EncodedQuestion] = []
-        var bytes = EncodedQuestion.envelope
-        for request in requests {
-            let question = try EncodedQuestion(request)
-            bytes += question.bytes.count + 1
-            questions.append(question)
+        for request in requests { questions.append(try EncodedQuestion(request)) }
+        return try await decideAll(EncodedBatch(questions, semantic), deadline: deadline)
+    }
+
+    /// As `decide`, of a question that is encoded already.
+    package nonisolated(nonsending) func decide(
+        _ question: EncodedQuestion, deadline: Duration? = nil
+    ) async throws(StileError) -> Decision {
+        if let decision = engine.kept(question) { return decision }
+        guard case .decision(let decision) = try await engine.ask(.question(question), within: deadline) else {
+            throw .protocolViolation("the server's answer does not fit the question")
         }
-        guard bytes <= ProtocolLimits.maxFrameBytes else {
-            throw .invalidRequest("the batch takes \(bytes) bytes, a frame has 1 MiB: ask fewer at once")
+        return decision
+    }
+
+    /// As `decideAll`, of questions that are encoded already.
+    package nonisolated(nonsending) func decideAll(
+        _ batch: EncodedBatch, deadline: Duration? = nil
+    ) async throws(StileError) -> [Decision] {
+        guard batch.size <= ProtocolLimits.maxFrameBytes else {
+            throw .invalidRequest("the batch takes \(batch.size) bytes, a frame has 1 MiB: ask fewer at once")
         }
-        guard case .batch(let decisions) = try await engine.ask(.batch(questions, semantic), within: deadline) else {
+        guard case .batch(let decisions) = try await engine.ask(.batch(batch), within: deadline) else {
             throw .protocolViolation("the server's answer does not fit the batch")
         }
         return decisions

@@ -10,8 +10,10 @@ import StrictJSON
 import Testing
 
 /// A throw-away store with one tenant, and a decider on it.
-private final class TemporaryTenant {
+final class TemporaryTenant {
     let path: String
+    let store: Store
+    let board: PolicyBoard
     let decider: TenantDecider
 
     static let text = """
@@ -39,6 +41,7 @@ private final class TemporaryTenant {
           forbid any on doc when has context.ip and context.ip in 10.0.0.0/8 and resource.flag
           forbid read on doc when resource.size > 300 or has resource.due and resource.due < now
           forbid change on doc when resource in folder "frozen"
+          on permit change on doc as "told" when resource.flag then notify "owner" "{user} changed {resource}"
         }
         """
 
@@ -48,7 +51,9 @@ private final class TemporaryTenant {
             guard let base = buffer.baseAddress, let made = unsafe mkdtemp(base) else { return "" }
             return unsafe String(cString: made)
         }
-        let store = Store(path: "\(path)/store", mapSize: 64 << 20)
+        var store = Store(path: "\(path)/store", mapSize: 64 << 20)
+        store.isWriting = true
+        self.store = store
         try store.createTenant("t", TenantRecord(created: 1, allowedUsers: []))
         do {
             var writer = try TenantWriter(store, tenant: "t")
@@ -73,7 +78,7 @@ private final class TemporaryTenant {
                         #"{"subject":{"type":"user","id":"u2"},"assurance":"mfa","auth_time":1000}"#)))
             try writer.append(changes, time: 1)
         }
-        let board = PolicyBoard(store: store)
+        board = PolicyBoard(store: store)
         _ = try board.load("t")
         decider = try TenantDecider("t", board: board)
     }

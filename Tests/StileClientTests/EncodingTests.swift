@@ -72,10 +72,16 @@ struct EncodingTests {
             Asking.writeSubscribe(encoded, id: id, to: &writer)
             #expect(writer.bytes.array == Framing.prefixed(question.subscribeFrame(id: id)), "seed \(seed)")
             writer.removeAll()
-            Asking.batch([encoded, encoded], .permitOnFirstPermit).write(id: id, to: &writer)
+            Asking.batch(EncodedBatch([encoded, encoded], .permitOnFirstPermit)).write(id: id, to: &writer)
             let none = Question(subject: nil, action: nil, resource: nil)
             let batch = Batch(defaults: none, items: [question, question], semantic: .permitOnFirstPermit)
             #expect(writer.bytes.array == Framing.prefixed(batch.frame(id: id)), "seed \(seed)")
+            writer.removeAll()
+            // The question as what two empty items leave out.
+            let inherited = EncodedBatch(defaults: encoded, items: [0xa0, 0xa0], count: 2, semantic: .executeAll)
+            Asking.batch(inherited).write(id: id, to: &writer)
+            let whole = Batch(defaults: question, items: [none, none])
+            #expect(writer.bytes.array == Framing.prefixed(whole.frame(id: id)), "seed \(seed)")
         }
     }
 
