@@ -49,7 +49,7 @@ let package = Package(
         .target(name: "CLinux"),
 
         // Memory that the hot path owns; text and bytes.
-        .target(name: "Memory", swiftSettings: strict),
+        .target(name: "Memory", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(name: "CBOR", dependencies: ["Memory"], swiftSettings: strict),
         .target(name: "Cryptography", dependencies: ["COpenSSL"], swiftSettings: strict),

@@ -264,8 +264,9 @@ package struct LMDBReadTransaction: ~Copyable {
     }
 
     /// Pairs from a key on, lent to the closure one after the other, in order, until `body` returns false.
+    /// - Parameter opens: false leaves sealed values as they are.
     package func walk(
-        _ database: LMDBDatabase, from start: [UInt8],
+        _ database: LMDBDatabase, from start: [UInt8], opens: Bool = true,
         _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool
     ) throws(LMDBError) {
         guard isLive else { throw LMDBError(EINVAL, "reading without a snapshot") }
@@ -281,7 +282,7 @@ package struct LMDBReadTransaction: ~Copyable {
         while code == 0 {
             let keyBytes = unsafe UnsafeRawBufferPointer(start: key.mv_data, count: key.mv_size)
             var bytes = unsafe UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
-            if let seal, database.domain != 0, unsafe bytes.first == Key.sealed {
+            if opens, let seal, database.domain != 0, unsafe bytes.first == Key.sealed {
                 unsafe bytes = try seal.open(bytes, database, keyBytes)
             }
             if unsafe !body(keyBytes, bytes) { return }

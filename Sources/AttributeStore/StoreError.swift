@@ -4,7 +4,7 @@ import Glibc
 package import PolicyLanguage
 
 /// A refused or failed operation of the store. Nothing of the operation was kept.
-package struct StoreError: Error, Sendable, CustomStringConvertible {
+public struct StoreError: Error, Sendable, CustomStringConvertible {
     /// The kinds; the raw value is stable and appears in JSON output.
     package enum Code: String, Sendable, Hashable {
         case storeMissing = "store_missing"
@@ -83,5 +83,6 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         return unsafe statvfs(path, &info) == 0 && UInt64(info.f_bavail) * UInt64(info.f_frsize) < 1 << 20
     }
 
-    package var description: String { "\(code.rawValue): \(message)" }
+    /// Code and message.
+    public var description: String { "\(code.rawValue): \(message)" }
 }

@@ -1,28 +1,11 @@
 // What a decision reads of a tenant: one snapshot at a time, views lent from the map.
 
-package import DecisionEngine
+public import DecisionEngine
 import Glibc
 import Memory
 
-/// What the keys of a type's views start with.
-package struct ViewPrefix: Sendable {
-    let bytes: [UInt8]
-    let layout: UInt32
-    /// Place among the prefixes of a reader's use; -1 for one that stands alone.
-    let index: Int
-
-    /// - Parameters:
-    ///   - layout: the number of the layout of views.
-    ///   - index: a small number of its own, so that the reader remembers whether the type has any views.
-    package init(layout: UInt32, type: String, index: Int = -1) {
-        bytes = Key.number(layout) + Array(type.utf8) + [0]
-        self.layout = layout
-        self.index = index
-    }
-}
-
 /// Reads one tenant; one per thread.
-package struct TenantReader: ~Copyable {
+public struct TenantReader: ~Copyable {
     private let environment: LMDBEnvironment
     let databases: TenantDatabases
     private let path: String
@@ -31,7 +14,7 @@ package struct TenantReader: ~Copyable {
     /// Scratch for keys.
     private var key = GrowableBytes(capacity: 512)
     /// Places of views in the snapshot of `cachedSnapshot`.
-    private var cache = ViewCache()
+    @usableFromInline var cache = ViewCache()
     private var cachedSnapshot: UInt64 = 0
     /// By the index of a prefix: whether the snapshot has views under it. 0 is not known, 1 none, 2 some.
     private var presence: [UInt8] = []
@@ -100,13 +83,51 @@ package struct TenantReader: ~Copyable {
     ///   - prefix: layout and type.
     ///   - id: its id, at most `StoreLimits.maxIDBytes` bytes; a longer one is nobody's.
     package mutating func view(_ prefix: ViewPrefix, id: UnsafeRawBufferPointer) throws(StoreError) -> RecordView {
+        guard try hasViews(prefix) else { return .empty }
+        return try unsafe view(prefix, id: id, hash: hash(prefix, id))
+    }
+
+    /// The hash of an entity's key, which `prefetch` and `view` take.
+    @inlinable
+    @inline(__always)
+    public func hash(_ prefix: ViewPrefix, _ id: UnsafeRawBufferPointer) -> UInt64 {
+        unsafe ViewCache.hash(prefix.seed, id)
+    }
+
+    /// Asks for what `view` reads first, while there is something else to do.
+    @inlinable
+    @inline(__always)
+    public func prefetch(hash: UInt64) { cache.prefetch(hash: hash) }
+
+    /// Asks for what `view` reads next.
+    @inlinable
+    @inline(__always)
+    public func prefetchView(hash: UInt64) { cache.prefetchView(hash: hash) }
+
+    /// As `view` without a hash, which is to be that of the same prefix and id.
+    @inlinable
+    @inline(__always)
+    public mutating func view(
+        _ prefix: ViewPrefix, id: UnsafeRawBufferPointer, hash: UInt64
+    ) throws(StoreError) -> RecordView {
+        // Only views of the snapshot at hand are in the cache, and only of ids that are not too long.
+        if let known = unsafe cache.find(prefix, id, hash: hash), unsafe known.first == RecordLayout.plain {
+            return unsafe RecordView(known)
+        }
+        return try unsafe search(prefix, id, hash)
+    }
+
+    @inline(never)
+    @usableFromInline
+    mutating func search(
+        _ prefix: ViewPrefix, _ id: UnsafeRawBufferPointer, _ hash: UInt64
+    ) throws(StoreError) -> RecordView {
         guard id.count <= StoreLimits.maxIDBytes, try hasViews(prefix) else { return .empty }
         key.removeAll()
-        key.append(prefix.bytes)
+        unsafe key.append(prefix.bytes)
         unsafe key.append(id)
-        let hash = unsafe ViewCache.hash(key.borrowed)
         do throws(LMDBError) {
-            if let known = unsafe cache.find(key.borrowed, hash: hash) { return try unsafe record(known) }
+            if let known = unsafe cache.find(prefix, id, hash: hash) { return try unsafe record(known) }
             guard let value = try unsafe transaction.get(databases.views, key.borrowed) else { return .empty }
             unsafe cache.store(key.borrowed, hash: hash, value)
             return try unsafe record(value)
@@ -127,8 +148,9 @@ package struct TenantReader: ~Copyable {
     @inline(__always)
     private mutating func hasViews(_ prefix: ViewPrefix) throws(StoreError) -> Bool {
         guard prefix.index >= 0 else { return true }
-        if prefix.layout == presenceLayout, prefix.index < presence.count, presence[prefix.index] != 0 {
-            return presence[prefix.index] == 2
+        let index = Int(prefix.index)
+        if prefix.layout == presenceLayout, index < presence.count, presence[index] != 0 {
+            return presence[index] == 2
         }
         return try findViews(prefix)
     }
@@ -136,8 +158,9 @@ package struct TenantReader: ~Copyable {
     private mutating func findViews(_ prefix: ViewPrefix) throws(StoreError) -> Bool {
         var isThere = false
         do throws(LMDBError) {
-            try transaction.scan(databases.views, prefix: prefix.bytes) { _, _ in
-                isThere = true
+            let start = prefix.array
+            try unsafe transaction.walk(databases.views, from: start, opens: false) { key, _ in
+                isThere = unsafe key.starts(with: start)
                 return false
             }
         } catch {
@@ -148,8 +171,9 @@ package struct TenantReader: ~Copyable {
             presence.removeAll()
         }
         // The number of types is bounded by the catalog's limits.
-        while presence.count <= prefix.index { presence.append(0) }
-        presence[prefix.index] = isThere ? 2 : 1
+        let index = Int(prefix.index)
+        while presence.count <= index { presence.append(0) }
+        presence[index] = isThere ? 2 : 1
         return isThere
     }
 

@@ -7,33 +7,40 @@
 // snapshot's id moves, before any look-up. The bytes just before a place are those of its key (checked when it is
 // stored), so comparing them with the key that is asked for is safe and decides equality: the length is in the entry.
 
-import Glibc
+public import CLinux
+public import DecisionEngine
+public import Glibc
 import Synchronization
 
 /// Places of views, for one thread and tenant.
 @safe
-struct ViewCache: ~Copyable {
-    private struct Entry {
+public struct ViewCache: ~Copyable {
+    /// Where a view lies.
+    public struct Entry {
         /// Address in the low 48 bits, 16 bits of the key's hash above them.
-        var word: UInt64
-        var generation: UInt32
+        public var word: UInt64
+        /// The generation in which the place was found.
+        public var generation: UInt32
         /// Bytes of the view in the low 22 bits, bytes of the key above them.
-        var lengths: UInt32
+        public var lengths: UInt32
     }
 
     /// Entries that share a cache line, among which a key may lie anywhere.
-    private static let ways = 4
+    @inlinable public static var ways: Int { 4 }
     private static let firstBuckets = 256
-    private static let addressMask: UInt64 = 0xffff_ffff_ffff
+    /// The bits of an entry's word that are the address.
+    @inlinable public static var addressMask: UInt64 { 0xffff_ffff_ffff }
 
     /// Bytes that all caches of the process may take together. Beyond it they stop to grow.
     static let budget = 32 << 20
     private static let taken = Atomic<Int>(0)
 
-    private var entries: UnsafeMutablePointer<Entry>?
-    private var buckets = 0
+    /// Buckets of `ways` entries; nil before the first place is stored.
+    public private(set) var entries: UnsafeMutablePointer<Entry>?
+    /// Buckets; a power of two, or 0.
+    public private(set) var buckets = 0
     /// 0 is no generation, so that zeroed memory is empty.
-    private var generation: UInt32 = 1
+    public private(set) var generation: UInt32 = 1
     /// Places stored in this generation.
     private var stored = 0
     private var canGrow = true
@@ -56,21 +63,71 @@ struct ViewCache: ~Copyable {
         }
     }
 
-    /// The view of a key; nil when its place is not known.
+    /// Asks for the lines of memory that `find` will read.
+    @inlinable
     @inline(__always)
-    func find(_ key: UnsafeRawBufferPointer, hash: UInt64) -> UnsafeRawBufferPointer? {
-        guard let entries = unsafe entries, let wanted = key.baseAddress else { return nil }
+    public func prefetch(hash: UInt64) {
+        guard let entries = unsafe entries else { return }
+        unsafe stile_prefetch(entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways)
+    }
+
+    /// Asks for the lines where the view of a key with this hash is likely to lie.
+    @inlinable
+    @inline(__always)
+    public func prefetchView(hash: UInt64) {
+        guard let entries = unsafe entries else { return }
         let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
         let tag = hash >> 48
+        for way in 0..<Self.ways where unsafe bucket[way].word >> 48 == tag {
+            let place = unsafe UnsafeRawPointer(bitPattern: UInt(bucket[way].word & Self.addressMask))
+            unsafe stile_prefetch(place)
+            return
+        }
+    }
+
+    /// The view of the key that a prefix and an id make; nil when its place is not known.
+    @inlinable
+    @inline(__always)
+    public func find(_ prefix: ViewPrefix, _ id: UnsafeRawBufferPointer, hash: UInt64) -> UnsafeRawBufferPointer? {
+        guard let entries = unsafe entries else { return nil }
+        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        let tag = hash >> 48
+        let count = prefix.count &+ id.count
         for way in 0..<Self.ways {
             let entry = unsafe bucket[way]
-            guard entry.generation == generation, entry.word >> 48 == tag, Int(entry.lengths >> 22) == key.count,
+            guard entry.generation == generation, entry.word >> 48 == tag, Int(entry.lengths >> 22) == count,
                 let place = unsafe UnsafeRawPointer(bitPattern: UInt(entry.word & Self.addressMask)),
-                unsafe memcmp(place - key.count, wanted, key.count) == 0
+                unsafe Self.isEqual(place - id.count, id), unsafe Self.isEqual(place - count, prefix.bytes)
             else { continue }
             return unsafe UnsafeRawBufferPointer(start: place, count: Int(entry.lengths & 0x3f_ffff))
         }
         return nil
+    }
+
+    /// Whether as many bytes as `bytes` has are the same at a place; short ones by words that overlap.
+    @inlinable
+    @inline(__always)
+    public static func isEqual(_ place: UnsafeRawPointer, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let other = bytes.baseAddress else { return true }
+        let count = bytes.count
+        if count > 16 { return unsafe memcmp(place, other, count) == 0 }
+        if count >= 8 {
+            return unsafe place.loadUnaligned(as: UInt64.self) == other.loadUnaligned(as: UInt64.self)
+                && place.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+                    == other.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+        }
+        if count >= 4 {
+            return unsafe place.loadUnaligned(as: UInt32.self) == other.loadUnaligned(as: UInt32.self)
+                && place.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+                    == other.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+        }
+        for offset in 0..<count
+        where unsafe place.load(fromByteOffset: offset, as: UInt8.self)
+            != other.load(fromByteOffset: offset, as: UInt8.self)
+        {
+            return false
+        }
+        return true
     }
 
     /// Remembers where `mdb_get` found a key's view.
@@ -116,29 +173,24 @@ struct ViewCache: ~Copyable {
         stored = 0
     }
 
-    /// A hash of a key; only its spread matters, a place is checked against the key itself.
+    /// A hash of a key, from its prefix's and the id; only its spread matters, a place is checked against the key itself.
+    @inlinable
     @inline(__always)
-    static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
-        var hash = UInt64(truncatingIfNeeded: key.count) &* 0x9e37_79b9_7f4a_7c15
+    public static func hash(_ seed: UInt64, _ id: UnsafeRawBufferPointer) -> UInt64 {
+        let count = id.count
+        var hash = seed ^ UInt64(truncatingIfNeeded: count)
         var offset = 0
-        while offset &+ 8 <= key.count {
-            hash = unsafe mix(hash ^ key.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        while offset &+ 8 <= count {
+            hash = unsafe mix(hash ^ id.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
             offset &+= 8
         }
-        if offset < key.count, key.count >= 8 {
-            // The last eight bytes, overlapping what was read.
-            hash = unsafe mix(hash ^ key.loadUnaligned(fromByteOffset: key.count &- 8, as: UInt64.self))
-        } else {
-            while offset < key.count {
-                hash = unsafe mix(hash ^ UInt64(key[offset]))
-                offset &+= 1
-            }
-        }
-        return hash
+        return unsafe mix(hash ^ ContentHash.tail(id))
     }
 
+    /// Spreads the bits of a word.
+    @inlinable
     @inline(__always)
-    private static func mix(_ value: UInt64) -> UInt64 {
+    public static func mix(_ value: UInt64) -> UInt64 {
         let product = value.multipliedFullWidth(by: 0xa076_1d64_78bd_642f)
         return product.high ^ product.low
     }

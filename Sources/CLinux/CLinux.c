@@ -47,12 +47,20 @@ int stile_epoll_remove(int epoll, int descriptor) { return control(epoll, EPOLL_
 
 int stile_epoll_wait(int epoll, struct stile_event *events, int capacity, int timeout_ms) {
     struct epoll_event ready[256];
-    int count = epoll_wait(epoll, ready, capacity < 256 ? capacity : 256, timeout_ms);
+    int count = (int)syscall(SYS_epoll_pwait, epoll, ready, capacity < 256 ? capacity : 256, timeout_ms, NULL, 8);
     for (int index = 0; index < count; index++) {
         events[index].events = ready[index].events;
         events[index].data = ready[index].data.u64;
     }
     return count;
+}
+
+ssize_t stile_read(int descriptor, void *bytes, size_t capacity) {
+    return syscall(SYS_read, descriptor, bytes, capacity);
+}
+
+ssize_t stile_send(int socket, const void *bytes, size_t count) {
+    return syscall(SYS_sendto, socket, bytes, count, MSG_NOSIGNAL, NULL, 0);
 }
 
 int stile_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC); }

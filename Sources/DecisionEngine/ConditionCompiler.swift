@@ -471,6 +471,12 @@ extension Compiler {
                 case .container: needs.formUnion([.resource, .containers])
                 default: break
                 }
+                test.forEachOperand { operand in
+                    switch operand {
+                    case .subject, .resource: needs.insert(.identities)
+                    default: break
+                    }
+                }
             }
         }
         return needs

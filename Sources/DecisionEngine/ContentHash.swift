@@ -22,14 +22,31 @@ public enum ContentHash {
             state = mix(state, UInt64(littleEndian: word))
             offset &+= 8
         }
-        var tail: UInt64 = 0
-        var shift: UInt64 = 0
-        while offset < bytes.count {
-            tail |= UInt64(unsafe bytes[offset]) << shift
-            shift &+= 8
-            offset &+= 1
-        }
+        let tail = unsafe Self.tail(bytes)
         return mix(mix(state, tail), 0xd6e8_feb8_6659_fd93)
+    }
+
+    /// The bytes behind the last whole word, as the low bytes of one: read by words that overlap, for ids are short and
+    /// a loop over bytes would be the larger part of their hash.
+    @inlinable
+    @inline(__always)
+    public static func tail(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        let count = bytes.count
+        let rest = count & 7
+        if rest == 0 { return 0 }
+        // Bounds: each offset is at least 0 and leaves the width of its load before `count`.
+        if count >= 8 {
+            let word = unsafe bytes.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+            return UInt64(littleEndian: word) &>> UInt64(64 &- 8 &* rest)
+        }
+        if rest >= 4 {
+            let low = unsafe bytes.loadUnaligned(as: UInt32.self)
+            let high = unsafe bytes.loadUnaligned(fromByteOffset: rest &- 4, as: UInt32.self)
+            return UInt64(UInt32(littleEndian: low)) | UInt64(UInt32(littleEndian: high)) &<< UInt64(8 &* (rest &- 4))
+        }
+        let middle = rest / 2
+        return unsafe UInt64(bytes[0]) | UInt64(bytes[middle]) &<< UInt64(8 &* middle)
+            | UInt64(bytes[rest &- 1]) &<< UInt64(8 &* (rest &- 1))
     }
 
     /// Hash of bytes in an array.

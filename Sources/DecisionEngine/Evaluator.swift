@@ -17,18 +17,25 @@ extension Program {
     ///   - scratch: memory to reuse; its groups and containers must be set when the cell needs them, and its `rules` name
     ///     the rules that decided afterwards.
     package func decide(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
+        var inputs = inputs
+        return decide(lent: &inputs, &scratch)
+    }
+
+    /// As `decide`, with inputs that are lent in their place and not changed: they are too large to copy for each question.
+    package func decide(lent inputs: inout DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
         scratch.rules.removeAll()
         scratch.requires.removeAll()
         scratch.obligations.removeAll()
-        var evaluation = Evaluation(self, inputs, &scratch)
-        return evaluation.run(inputs, &scratch)
+        var evaluation = Evaluation(self, &inputs, &scratch)
+        return evaluation.run(&inputs, &scratch)
     }
 
     /// The offers whose condition holds for the subject at hand, by index of `CheckedPolicies.offers`, and whether the
     /// session meets what each demands.
     package func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
-        var evaluation = Evaluation(self, inputs, &scratch)
-        return evaluation.offers(inputs, &scratch)
+        var inputs = inputs
+        var evaluation = Evaluation(self, &inputs, &scratch)
+        return evaluation.offers(&inputs, &scratch)
     }
 }
 
@@ -74,7 +81,7 @@ private struct Evaluation {
     private var matchedAny = false
 
     @inline(__always)
-    init(_ program: Program, _ inputs: DecisionInputs, _ scratch: inout DecisionScratch) {
+    init(_ program: Program, _ inputs: inout DecisionInputs, _ scratch: inout DecisionScratch) {
         scratch.memos.start(program.memoCount)
         unsafe owner = program
         unsafe image = program.image.base
@@ -109,9 +116,9 @@ private struct Evaluation {
     // MARK: The order of a decision
 
     @inline(__always)
-    mutating func run(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
+    mutating func run(_ inputs: inout DecisionInputs, _ scratch: inout DecisionScratch) -> Verdict {
         guard let cell = cell() else { return Verdict(kind: .error, cause: .actionNotDefined) }
-        if let early = preliminaries(inputs) { return early }
+        if let early = preliminaries(&inputs) { return early }
         let list = Int(word(Int(word(ImageLayout.cellsOffset)) &+ cell))
         if list == Int(ImageLayout.undefinedCell) { return Verdict(kind: .error, cause: .actionNotDefined) }
         if list == 0 { return finish(Verdict(kind: .notPermitted)) }
@@ -230,7 +237,7 @@ private struct Evaluation {
 
     /// What no policy can change: ended subjects and sessions, unknown subjects, damaged records.
     @inline(__always)
-    private mutating func preliminaries(_ inputs: DecisionInputs) -> Verdict? {
+    private mutating func preliminaries(_ inputs: inout DecisionInputs) -> Verdict? {
         // The views of subject and resource come from anywhere in memory: all their lines are asked for at once.
         inputs.subject.prefetch()
         inputs.resource.prefetch()
@@ -397,8 +404,10 @@ private struct Evaluation {
         return false
     }
 
-    mutating func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
-        if preliminaries(inputs) != nil { return [] }
+    mutating func offers(_ inputs: inout DecisionInputs, _ scratch: inout DecisionScratch) -> [(
+        offer: Int, isMet: Bool
+    )] {
+        if preliminaries(&inputs) != nil { return [] }
         var found: [(offer: Int, isMet: Bool)] = []
         for (index, offer) in program.policies.offers.enumerated()
         where offer.subjectTypes.contains(inputs.subjectType) && holds(program.offerEntries[index], &scratch) {

@@ -226,25 +226,46 @@ package final class Program: Sendable {
 }
 
 /// Which stored records the rules of a cell read, beside the subject's view and the session's authentication.
-package struct SourceNeeds: OptionSet, Sendable, Hashable {
-    package let rawValue: UInt8
+public struct SourceNeeds: OptionSet, Sendable, Hashable {
+    /// One bit for each member.
+    public let rawValue: UInt8
 
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// A set of the members whose bits are given.
+    @inlinable
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// The subject's groups.
-    package static let groups = SourceNeeds(rawValue: 1)
+    @inlinable
+    public static var groups: SourceNeeds { SourceNeeds(rawValue: 1) }
     /// The device's record.
-    package static let device = SourceNeeds(rawValue: 2)
+    @inlinable
+    public static var device: SourceNeeds { SourceNeeds(rawValue: 2) }
     /// The resource's record in the registry.
-    package static let resource = SourceNeeds(rawValue: 4)
+    @inlinable
+    public static var resource: SourceNeeds { SourceNeeds(rawValue: 4) }
     /// Attributes or authentication of the session.
-    package static let session = SourceNeeds(rawValue: 8)
+    @inlinable
+    public static var session: SourceNeeds { SourceNeeds(rawValue: 8) }
     /// The containers of the resource, which are in its record.
-    package static let containers = SourceNeeds(rawValue: 16)
+    @inlinable
+    public static var containers: SourceNeeds { SourceNeeds(rawValue: 16) }
+    /// The ids of subject or resource, as values.
+    @inlinable
+    public static var identities: SourceNeeds { SourceNeeds(rawValue: 32) }
+
+    /// What is looked up beside the subject's view: device, resource, containers.
+    @inlinable
+    public static var further: SourceNeeds { SourceNeeds(rawValue: 2 | 4 | 16) }
 
     /// Membership as one bit test; the protocol's own goes through generic equality.
+    @inlinable
     @inline(__always)
-    package func contains(_ member: SourceNeeds) -> Bool { rawValue & member.rawValue == member.rawValue }
+    public func contains(_ member: SourceNeeds) -> Bool { rawValue & member.rawValue == member.rawValue }
+
+    /// True when one of the members is needed.
+    @inlinable
+    @inline(__always)
+    public func containsAny(of members: SourceNeeds) -> Bool { rawValue & members.rawValue != 0 }
 }
 
 /// Why checked policies could not be compiled. Nothing of the program exists then.

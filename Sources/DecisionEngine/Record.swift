@@ -85,13 +85,13 @@ public struct RecordBuilder: ~Copyable {
 
     /// Starts a record with this many empty slots (at most 65,535).
     @inlinable
+    @inline(__always)
     public mutating func reset(slots: Int, flags: UInt8 = 0) {
         self.slots = min(max(0, slots), Int(UInt16.max))
-        storage.removeAll()
-        storage.reserve(RecordLayout.headerSize &+ slotCount &* RecordLayout.slotSize)
         let head = UInt64(RecordLayout.plain) | UInt64(flags) << 8 | UInt64(slotCount) << 16
-        storage.append(pair: head.littleEndian, 0, count: 1)
-        storage.append(pair: 0, UInt64(bitPattern: RecordLayout.absent).littleEndian, count: slotCount)
+        storage.restart(
+            with: (head.littleEndian, 0), pair: (0, UInt64(bitPattern: RecordLayout.absent).littleEndian),
+            count: slotCount)
     }
 
     /// Makes the whole record an id: no header, only the string (`RecordView.identity` reads it).

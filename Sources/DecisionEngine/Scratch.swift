@@ -125,7 +125,12 @@ package struct NamedMemberships: ~Copyable {
         isLazy = true
     }
 
-    private mutating func adopt(_ index: MembershipIndex) {
+    /// As `set(in:)` with the index that was adopted last: without a look at it, so that no reference is counted.
+    @inline(__always)
+    package mutating func setInAdopted() { isLazy = true }
+
+    /// Takes an index for `setInAdopted`; none hold before that.
+    package mutating func adopt(_ index: MembershipIndex) {
         clear()
         self.index = index
         table = index.table

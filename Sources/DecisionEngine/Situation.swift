@@ -59,7 +59,7 @@ package struct Situation: Sendable, Hashable {
 
 extension Situation {
     /// Reads the situation back from the records of a decision.
-    package init(_ inputs: DecisionInputs, _ scratch: borrowing DecisionScratch, catalog: Catalog) {
+    package init(_ inputs: borrowing DecisionInputs, _ scratch: borrowing DecisionScratch, catalog: Catalog) {
         self.init()
         subjectType = inputs.subjectType
         action = inputs.action

@@ -21,6 +21,14 @@ struct AnswerFacts {
     var snapshot: UInt64 = 0
     var version: UInt64 = 0
     var decision: (UInt64, UInt64) = (0, 0)
+
+    init() {}
+
+    /// Of the answer to a request.
+    init(question id: UInt64) {
+        kind = .question
+        self.id = id
+    }
 }
 
 /// What was written.
@@ -33,6 +41,32 @@ struct WrittenAnswer {
     var validUntil = Int64.max
     /// The code of an error's cause; without a reference count, for it is carried along on the decision path.
     var cause: StaticString?
+}
+
+/// What all answers of an instant share, encoded: version, snapshot and instant, at most 30 bytes.
+struct AnswerStamp {
+    private var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
+    private var count = 0
+
+    init() {}
+
+    init(version: UInt64, snapshot: UInt64, now: Int64) {
+        var writer = CBORWriter()
+        writer.unsigned(5)
+        writer.unsigned(version)
+        writer.unsigned(6)
+        writer.unsigned(snapshot)
+        writer.unsigned(7)
+        writer.unsigned(UInt64(max(0, now)))
+        count = writer.bytes.count
+        writer.bytes.appendZeros(32 - count)
+        for index in 0..<4 { words[index] = writer.bytes.load(at: index * 8, as: UInt64.self) }
+    }
+
+    @inline(__always)
+    func put(_ cursor: inout ByteCursor) {
+        cursor.put(words, first: count)
+    }
 }
 
 /// Writes answers.
@@ -54,7 +88,7 @@ enum AnswerWriter {
         _ verdict: Verdict, _ rules: borrowing WordList, _ compiled: CompiledTenant, _ facts: AnswerFacts,
         _ duties: [Obligation], _ candidates: [Candidate], _ output: inout CBORWriter
     ) -> WrittenAnswer {
-        let outcome: Outcome = verdict.kind == .permitted ? .permit : verdict.kind == .stepUp ? .stepUp : .deny
+        let outcome = outcome(of: verdict)
         let hasEnd = verdict.kind != .error && verdict.validUntil != .max
         let isStepUp = verdict.kind == .stepUp
         var fields = 0
@@ -74,14 +108,7 @@ enum AnswerWriter {
         if !rules.isEmpty {
             output.unsigned(9)
             output.array(rules.count)
-            for place in 0..<rules.count {
-                let index = Int(rules[place])
-                let start = index == 0 ? 0 : compiled.ruleEnds[index - 1]
-                unsafe compiled.ruleFragments.withUnsafeBytes { fragments in
-                    unsafe output.bytes.append(
-                        UnsafeRawBufferPointer(rebasing: fragments[start..<compiled.ruleEnds[index]]))
-                }
-            }
+            for place in 0..<rules.count { unsafe output.bytes.append(compiled.ruleFragments[rules[place]]) }
         }
         if verdict.cause != .rules {
             output.unsigned(10)
@@ -102,6 +129,85 @@ enum AnswerWriter {
         return WrittenAnswer(
             outcome: outcome, kind: kind, body: body, validUntil: hasEnd ? verdict.validUntil : .max,
             cause: verdict.kind == .error ? code(verdict) : nil)
+    }
+
+    /// Writes the whole frame of what nearly every answer is: a permit or a denial by rules that asks nothing of the
+    /// enforcement point.
+    static func writeQuickly(
+        _ verdict: Verdict, _ rules: borrowing WordList, _ fragments: RuleFragments, _ stamp: AnswerStamp, id: UInt64,
+        decision: (UInt64, UInt64), _ output: inout CBORWriter
+    ) {
+        let (outcome, kind) = numbers(of: verdict)
+        let hasEnd = verdict.validUntil != .max
+        var size = 0
+        for place in 0..<rules.count { size &+= unsafe fragments[rules[place]].count }
+        let start = output.bytes.count
+        output.bytes.extend(most: quickBytes &+ size) { cursor in
+            // The length, filled in below; the map's head; 0: question; 1:
+            cursor.put(UInt32(0))
+            let pairs: UInt32 = 8 &+ (hasEnd ? 1 : 0) &+ (rules.isEmpty ? 0 : 1)
+            cursor.put(
+                (0xa0 | pairs | UInt32(FrameKind.questionByte) << 16 | 0x01 << 24)
+                    .littleEndian)
+            put(id, &cursor)
+            // 2: outcome, 3: kind, 4: a byte string of 16. Both numbers are below 24, so each is its own byte.
+            cursor.put((0x02 | outcome << 8 | 0x03 << 16 | kind << 24).littleEndian)
+            cursor.put(UInt16(0x5004).littleEndian)
+            cursor.put(decision.0.bigEndian)
+            cursor.put(decision.1.bigEndian)
+            stamp.put(&cursor)
+            if hasEnd {
+                cursor.put(UInt8(8))
+                put(UInt64(max(0, verdict.validUntil)), &cursor)
+            }
+            if rules.isEmpty { return }
+            cursor.put(UInt8(9))
+            put(UInt64(rules.count), major: 0x80, &cursor)
+            for place in 0..<rules.count { unsafe cursor.put(fragments[rules[place]]) }
+        }
+        end(&output, start)
+    }
+
+    /// Bytes of the longest quick answer without its rules, and of one whole word more for the cursor's stores.
+    private static let quickBytes = 128
+
+    @inline(__always)
+    private static func put(_ value: UInt64, major: UInt8 = 0, _ cursor: inout ByteCursor) {
+        if value < 24 {
+            cursor.put(major | UInt8(truncatingIfNeeded: value))
+        } else if value <= 0xff {
+            cursor.put(major | 24)
+            cursor.put(UInt8(truncatingIfNeeded: value))
+        } else if value <= 0xffff {
+            cursor.put(major | 25)
+            cursor.put(UInt16(truncatingIfNeeded: value).bigEndian)
+        } else if value <= 0xffff_ffff {
+            cursor.put(major | 26)
+            cursor.put(UInt32(truncatingIfNeeded: value).bigEndian)
+        } else {
+            cursor.put(major | 27)
+            cursor.put(value.bigEndian)
+        }
+    }
+
+    /// The numbers of outcome (`Outcome`) and kind (`AnswerKind`) of a quick answer, as the compiler can see them;
+    /// `QuickReaderTests` hold them to the general road's.
+    @inline(__always)
+    private static func numbers(of verdict: Verdict) -> (outcome: UInt32, kind: UInt32) {
+        switch verdict.kind {
+        case .permitted: (0, 0)
+        case .forbidden: (1, 1)
+        default: (1, 2)
+        }
+    }
+
+    @inline(__always)
+    private static func outcome(of verdict: Verdict) -> Outcome {
+        switch verdict.kind {
+        case .permitted: .permit
+        case .stepUp: .stepUp
+        default: .deny
+        }
     }
 
     /// An answer to a question that no policy could be asked.

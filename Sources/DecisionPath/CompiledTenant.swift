@@ -19,15 +19,14 @@ package final class CompiledTenant: Sendable {
     /// The layout of views it reads.
     package let layout: UInt32
     package let program: Program
-    /// Encoded rule references, one after the other, with where each ends.
-    let ruleFragments: [UInt8]
-    let ruleEnds: [Int]
+    /// Encoded rule references.
+    let ruleFragments: RuleFragments
     /// How to read each attribute of a question.
     let plans: QuestionPlans
     /// Type names.
     let typeNames: [String]
     /// What the keys of views start with, by entity type.
-    let viewPrefixes: [ViewPrefix]
+    let viewPrefixes: ViewPrefixes
     let devicePrefix: ViewPrefix
     let sessionPrefix: ViewPrefix
     /// Per entity type: whether it can ask. Kept apart because touching the catalog's value would count references.
@@ -56,21 +55,16 @@ package final class CompiledTenant: Sendable {
         self.program = program
         self.version = version
         self.layout = layout
-        var fragments: [UInt8] = []
-        var ends: [Int] = []
-        for rule in program.policies.rules {
-            fragments += Self.reference(rule, program.policies.files).cbor.encoded
-            ends.append(fragments.count)
-        }
-        ruleFragments = fragments
-        ruleEnds = ends
+        ruleFragments = RuleFragments(
+            program.policies.rules.map { Self.reference($0, program.policies.files).cbor.encoded })
         let catalog = program.catalog
         plans = QuestionPlans(catalog)
-        viewPrefixes = catalog.entities.enumerated().map { ViewPrefix(layout: layout, type: $1.name, index: $0) }
-        devicePrefix = ViewPrefix(layout: layout, type: "device")
-        sessionPrefix = ViewPrefix(layout: layout, type: "session")
+        let types = catalog.entities.map(\.name)
+        viewPrefixes = ViewPrefixes(layout: layout, types: types, others: ["device", "session"])
+        devicePrefix = viewPrefixes[types.count]
+        sessionPrefix = viewPrefixes[types.count + 1]
         isSubject = program.catalog.entities.map(\.isSubject)
-        typeNames = program.catalog.entities.map(\.name)
+        typeNames = types
     }
 
     /// Holds the version to the limits of its tenant.

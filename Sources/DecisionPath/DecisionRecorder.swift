@@ -83,6 +83,10 @@ package struct DecisionRecorder: @unchecked Sendable {
         tenantCount = UInt8(bytes.count)
     }
 
+    /// Asks for the memory of the next record.
+    @inline(__always)
+    func prepare() { ring.prepare() }
+
     /// Records a decision.
     /// - Parameters:
     ///   - isWhole: `frame` holds this question and nothing else.

@@ -52,20 +52,69 @@ struct SlotPlan: Sendable {
     }
 }
 
+/// An attribute's name as it stands in a map of properties: head and bytes, to be compared with sixteen bytes at once.
+struct EncodedName: Sendable {
+    /// The encoded name, and ones for its bytes; of a name that cannot be compared so, what nothing equals.
+    private var words: (UInt64, UInt64) = (.max, .max)
+    private var masks: (UInt64, UInt64) = (.max, .max)
+    /// Bytes of the encoded name.
+    private(set) var count: Int32 = 0
+    let slot: Int32
+
+    /// - Parameter name: nil for one that a question may not fill.
+    fileprivate init(_ name: String?, slot: Int) {
+        self.slot = Int32(truncatingIfNeeded: slot)
+        guard let bytes = name.map({ Array($0.utf8) }), bytes.count <= 15 else { return }
+        count = Int32(bytes.count + 1)
+        var encoded = [0x60 | UInt8(bytes.count)] + bytes
+        var mask = [UInt8](repeating: 0xff, count: encoded.count)
+        encoded += repeatElement(0, count: 16 - encoded.count)
+        mask += repeatElement(0, count: 16 - mask.count)
+        words = (Self.word(encoded[..<8]), Self.word(encoded[8...]))
+        masks = (Self.word(mask[..<8]), Self.word(mask[8...]))
+    }
+
+    private static func word(_ bytes: ArraySlice<UInt8>) -> UInt64 {
+        UInt64(littleEndian: bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) })
+    }
+
+    /// True when the sixteen bytes begin with the encoded name.
+    @inline(__always)
+    func begins(_ first: UInt64, _ second: UInt64) -> Bool {
+        (first ^ words.0) & masks.0 | (second ^ words.1) & masks.1 == 0
+    }
+}
+
 /// How the attributes of one part of a question are read.
 @safe
 struct RecordPlan: @unchecked Sendable {
     /// Attribute names to slots.
     let names: NameTable
     private let slots: UnsafeBufferPointer<SlotPlan>
+    /// The names in the order of a map (RFC 8949 4.2.1), and the place in it of each slot.
+    private let order: UnsafePointer<EncodedName>
+    private let ranks: UnsafePointer<Int32>
 
-    fileprivate init(_ names: NameTable, _ slots: UnsafeBufferPointer<SlotPlan>) {
+    fileprivate init(
+        _ names: NameTable, _ slots: UnsafeBufferPointer<SlotPlan>, _ order: UnsafePointer<EncodedName>,
+        _ ranks: UnsafePointer<Int32>
+    ) {
         self.names = names
         unsafe self.slots = slots
+        unsafe self.order = order
+        unsafe self.ranks = ranks
     }
 
     /// Number of attributes.
     var count: Int { unsafe slots.count }
+
+    /// The name at a rank below `count`.
+    @inline(__always)
+    func name(rank: Int) -> EncodedName { unsafe order[rank] }
+
+    /// The rank of a slot.
+    @inline(__always)
+    func rank(_ slot: Int) -> Int { unsafe Int(ranks[slot]) }
 
     /// True when a question may fill the slot.
     @inline(__always)
@@ -85,6 +134,8 @@ final class QuestionPlans: @unchecked Sendable {
     let actions: [RecordPlan]
     let context: RecordPlan
     private let memory: UnsafeMutableBufferPointer<SlotPlan>
+    private let order: UnsafeMutablePointer<EncodedName>
+    private let ranks: UnsafeMutablePointer<Int32>
     private let names: NameArena
     private let cases: NameArena
 
@@ -105,11 +156,20 @@ final class QuestionPlans: @unchecked Sendable {
         let memory = UnsafeMutableBufferPointer<SlotPlan>.allocate(capacity: max(1, slots.count))
         _ = unsafe memory.initialize(from: slots)
         let names = NameArena(owners.map { $0.map(\.name) })
+        unsafe order = .allocate(capacity: max(1, slots.count))
+        unsafe ranks = .allocate(capacity: max(1, slots.count))
         var plans: [RecordPlan] = []
         var start = 0
         for (index, owner) in owners.enumerated() {
             let part = unsafe UnsafeBufferPointer(rebasing: memory[start..<start + owner.count])
-            plans.append(unsafe RecordPlan(names[index], part))
+            let sorted = owner.indices.sorted { Self.isAscending(owner[$0].name, owner[$1].name) }
+            for (rank, slot) in sorted.enumerated() {
+                let attribute = owner[slot]
+                let name = EncodedName(attribute.isFromRequest ? attribute.name : nil, slot: slot)
+                unsafe (order + start + rank).initialize(to: name)
+                unsafe (ranks + start + slot).initialize(to: Int32(truncatingIfNeeded: rank))
+            }
+            plans.append(unsafe RecordPlan(names[index], part, order + start, ranks + start))
             start += owner.count
         }
         entities = Array(plans[..<catalog.entities.count])
@@ -120,5 +180,15 @@ final class QuestionPlans: @unchecked Sendable {
         unsafe self.memory = memory
     }
 
-    deinit { unsafe memory.deallocate() }
+    deinit {
+        unsafe memory.deallocate()
+        unsafe order.deallocate()
+        unsafe ranks.deallocate()
+    }
+
+    /// The order of names in a map: the shorter first, then bytewise.
+    private static func isAscending(_ left: String, _ right: String) -> Bool {
+        let (left, right) = (Array(left.utf8), Array(right.utf8))
+        return left.count == right.count ? left.lexicographicallyPrecedes(right) : left.count < right.count
+    }
 }

@@ -15,7 +15,11 @@ package final class TenantDecider {
     package let tenant: String
     private let board: PolicyBoard
     private var reader: TenantReader
-    private var compiled: CompiledTenant?
+    /// The policies that decide. `lentPolicies` is the same object, held here.
+    private var compiled: CompiledTenant? {
+        didSet { lentPolicies = compiled.map { Lent($0) } }
+    }
+    private var lentPolicies: Lent<CompiledTenant>?
     private var publication: UInt64 = .max
     /// The store's generation that `compiled` belongs to.
     private var compiledGeneration: UInt64 = 0
@@ -26,7 +30,12 @@ package final class TenantDecider {
     private var groupsHierarchy: UInt64 = .max
     private var groupsVersion: UInt64 = .max
     private var isHolding = false
-    private var failure: StoreError?
+    /// Why the store could not be read in this wake-up.
+    private var failure: StoreError? {
+        didSet { hasFailed = failure != nil }
+    }
+    /// The store could not be read in this wake-up.
+    package private(set) var hasFailed = false
 
     private var scratch = DecisionScratch()
     private var subjectID = RecordBuilder()
@@ -37,6 +46,11 @@ package final class TenantDecider {
     private var context = RecordBuilder()
     private var batch = CBORWriter()
     private var now: Int64 = 0
+    /// What all quick answers of this instant share.
+    private var stamp = AnswerStamp()
+    private var stampedAt = Int64.min
+    /// Why the question at hand cannot be put to the policies, when `look` says so.
+    private var problem = QuestionProblem.noPolicy
     /// First half of this thread's decision ids; the second counts.
     private let idPrefix = UInt64.random(in: 0...UInt64.max)
     private var idCount: UInt64 = 0
@@ -45,9 +59,13 @@ package final class TenantDecider {
     package internal(set) var errors: UInt64 = 0
     /// What all threads' counts of this tenant are read from.
     let counters: DecisionCounters
-    /// Microseconds of the monotonic clock at which this wake-up began, and the answers given before it.
+    /// Microseconds of the monotonic clock at which this wake-up began, 0 for one that is not timed; what the last one that
+    /// was timed took; and the answers given before this one.
     private var beganAt: UInt64 = 0
+    private var took: UInt64 = 0
     private var answersBefore: UInt64 = 0
+    /// The instant of the last wake-up that was timed.
+    private var timedAt = Int64.min
     /// Where decisions are recorded; nil records none.
     package var recorder: DecisionRecorder?
     /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
@@ -81,16 +99,21 @@ package final class TenantDecider {
     package func begin(now: Int64) -> Bool {
         if isHolding { return false }
         self.now = now
-        beganAt = DecisionCounters.microseconds()
         answersBefore = answers
+        // One wake-up of a millisecond is timed, and stands for those after it: two more looks at the clock are a part of
+        // what a question alone costs.
+        if now != timedAt {
+            timedAt = now
+            beganAt = DecisionCounters.microseconds()
+        }
         isHolding = true
-        failure = nil
+        if hasFailed { failure = nil }
         // The policies first, the snapshot after: so the snapshot has the views that the policies read.
         let current = board.publication
-        let state = current == publication ? nil : board.state(of: tenant)
         do throws(StoreError) {
+            let state = current == publication ? nil : board.state(of: tenant)
             try reader.renew()
-            try catchUp(current, state)
+            if reader.snapshot != snapshot || current != publication { try catchUp(current, state) }
         } catch {
             failure = error
         }
@@ -100,9 +123,6 @@ package final class TenantDecider {
         }
         return true
     }
-
-    /// The store could not be read in this wake-up.
-    package var hasFailed: Bool { failure != nil }
 
     /// The snapshot of this wake-up; grows with each commit.
     package var snapshotID: UInt64 { snapshot }
@@ -141,14 +161,19 @@ package final class TenantDecider {
         if !isHolding { return }
         isHolding = false
         let given = answers &- answersBefore
-        if given > 0 { counters.count(given, microseconds: DecisionCounters.microseconds() &- beganAt) }
+        if given == 0 { return }
+        if beganAt != 0 {
+            took = DecisionCounters.microseconds() &- beganAt
+            beganAt = 0
+        }
+        counters.count(given, microseconds: took)
     }
 
     /// Brings policies and groups to the snapshot. The policies are the board's last publication; the groups must
     /// be those of the snapshot, for a nesting that was acknowledged is to be respected at once.
     private func catchUp(_ current: UInt64, _ state: TenantState?) throws(StoreError) {
         let id = reader.snapshot
-        if id == snapshot && current == publication { return }
+        stampedAt = .min
         generations = try reader.generations()
         if current != publication {
             if compiled !== state?.compiled { epoch &+= 1 }
@@ -167,6 +192,8 @@ package final class TenantDecider {
             containers = MembershipIndex(
                 pairs: try reader.containers(below: named.map { EntityName(type: entities[$0.type].name, id: $0.id) }),
                 namedCount: named.count)
+            scratch.groups.adopt(groups)
+            scratch.containers.adopt(containers)
             groupsHierarchy = generations.hierarchy
             groupsVersion = compiled.version
             epoch &+= 1
@@ -193,10 +220,7 @@ package final class TenantDecider {
     /// Answers a question's frame; the answer, with its length before it, is appended to `output`.
     package func answer(_ head: FrameHead, _ frame: CBORReader, _ output: inout CBORWriter) {
         let start = AnswerWriter.begin(&output)
-        var facts = AnswerFacts()
-        facts.kind = .question
-        facts.id = head.id
-        answer(head.question, frame, facts, &output)
+        answer(head.question, frame, AnswerFacts(question: head.id), &output)
         AnswerWriter.end(&output, start)
     }
 
@@ -204,98 +228,162 @@ package final class TenantDecider {
     /// `output`.
     /// - Returns: false, with nothing done, for any other frame: read it with `FrameHead` then.
     package func answerQuickly(_ frame: CBORReader, _ output: inout CBORWriter) -> Bool {
-        guard failure == nil, let compiled else { return false }
+        guard !hasFailed, let policies = lentPolicies else { return false }
+        return policies.with { answerQuickly(frame, $0, &output) }
+    }
+
+    @inline(__always)
+    private func answerQuickly(
+        _ frame: CBORReader, _ compiled: CompiledTenant, _ output: inout CBORWriter
+    ) -> Bool {
         var question = QuestionRanges()
         var inputs = DecisionInputs()
-        guard let id = scan(frame, compiled, &question, &inputs) else { return false }
-        let start = AnswerWriter.begin(&output)
-        var facts = AnswerFacts()
-        facts.kind = .question
-        facts.id = id
-        facts = dated(facts)
+        var hash: UInt64 = 0
+        recorder?.prepare()
+        guard let id = scan(frame, compiled, &question, &inputs, &hash) else { return false }
         inputs.now = now
+        let start = output.bytes.count
         if rate != 0, !takePlace() {
-            _ = counted(refuse(.budgetExceeded(rate), facts, &output))
-        } else if let problem = look(question, frame, compiled, &inputs) {
-            _ = counted(refuse(problem, facts, &output))
+            refuse(.budgetExceeded(rate), id, &output)
+        } else if !look(&question, frame, compiled, &inputs, hash) {
+            refuse(problem, id, &output)
         } else {
-            _ = counted(conclude(question, inputs, compiled, facts, &output))
+            let verdict = compiled.program.decide(lent: &inputs, &scratch)
+            if let kind = Self.quickKind(verdict), scratch.obligations.isEmpty {
+                if stampedAt != now { makeStamp(compiled.version) }
+                idCount &+= 1
+                AnswerWriter.writeQuickly(
+                    verdict, scratch.rules, compiled.ruleFragments, stamp, id: id, decision: (idPrefix, idCount),
+                    &output)
+                answers &+= 1
+                counters.count(kind: kind)
+            } else {
+                answer(verdict, question, frame, &inputs, compiled, id, &output)
+            }
         }
-        record(question, frame, isWhole: true, output, from: start + ProtocolLimits.prefixBytes)
-        AnswerWriter.end(&output, start)
+        record(question, frame, isWhole: true, output, from: start &+ ProtocolLimits.prefixBytes)
         return true
     }
 
-    /// Reads a question of the usual shape and fills in what a decision needs of it.
+    /// The number of the kind of an answer that rules gave and that asks nothing of the enforcement point; nil for others.
+    /// By cases, for the equality and the numbers of another room's enumeration are calls.
+    @inline(__always)
+    private static func quickKind(_ verdict: Verdict) -> UInt64? {
+        switch verdict.cause {
+        case .rules: break
+        default: return nil
+        }
+        switch verdict.kind {
+        case .permitted: return 0
+        case .forbidden: return 1
+        case .notPermitted: return 2
+        case .stepUp, .error: return nil
+        }
+    }
+
+    @inline(never)
+    private func makeStamp(_ version: UInt64) {
+        stamp = AnswerStamp(version: version, snapshot: snapshot, now: now)
+        stampedAt = now
+    }
+
+    /// The quick road's answer with a step-up, an error or duties.
+    @inline(never)
+    private func answer(
+        _ verdict: Verdict, _ question: borrowing QuestionRanges, _ frame: CBORReader, _ inputs: inout DecisionInputs,
+        _ compiled: CompiledTenant, _ id: UInt64, _ output: inout CBORWriter
+    ) {
+        let start = AnswerWriter.begin(&output)
+        identify(question, frame, &inputs)
+        counted(write(verdict, question, inputs, compiled, dated(AnswerFacts(question: id)), &output))
+        AnswerWriter.end(&output, start)
+    }
+
+    /// The quick road's answer when the question cannot be put to the policies.
+    @inline(never)
+    private func refuse(_ problem: QuestionProblem, _ id: UInt64, _ output: inout CBORWriter) {
+        let start = AnswerWriter.begin(&output)
+        counted(refuse(problem, dated(AnswerFacts(question: id)), &output))
+        AnswerWriter.end(&output, start)
+    }
+
+    /// Reads a question of the usual shape and fills in what a decision needs of it but the ids.
+    /// - Parameter hash: set to that of the subject's key, whose view is asked for while the rest is read.
     /// - Returns: the request's id; nil for anything unusual.
+    @inline(__always)
     private func scan(
         _ frame: CBORReader, _ compiled: CompiledTenant, _ question: inout QuestionRanges,
-        _ inputs: inout DecisionInputs
+        _ inputs: inout DecisionInputs, _ hash: inout UInt64
     ) -> UInt64? {
         guard var reader = unsafe QuickReader(frame.slice(0..<frame.end)), let pairs = reader.map(), pairs >= 5,
-            reader.byte() == 0, reader.byte() == UInt8(FrameKind.question.rawValue), reader.byte() == 1,
-            let id = reader.unsigned()
+            reader.byte() == 0, reader.byte() == FrameKind.questionByte, reader.byte() == 1,
+            let id = reader.unsigned(), reader.byte() == 2
         else { return nil }
         let program = compiled.program
         let plans = compiled.plans
-        var last: UInt8 = 1
-        for _ in 2..<pairs {
-            guard let key = reader.byte(), key > last else { return nil }
+        guard let subject = unsafe reader.entity(&question.subject, program.entityTypes, hasID: true) else {
+            return nil
+        }
+        inputs.subjectType = unsafe subject.index
+        unsafe hash = self.reader.hash(compiled.viewPrefixes[subject.index], subject.id)
+        self.reader.prefetch(hash: hash)
+        if unsafe subject.hasProperties {
+            guard unsafe reader.properties(&question.subject.properties, &self.subject, plans.entities[subject.index])
+            else { return nil }
+            unsafe inputs.subjectInQuestion = self.subject.borrowedView
+        }
+        guard reader.byte() == 3,
+            let action = unsafe reader.entity(&question.action, program.actions, hasID: false)
+        else { return nil }
+        inputs.action = unsafe action.index
+        if unsafe action.hasProperties {
+            guard unsafe reader.properties(&question.action.properties, &self.action, plans.actions[action.index])
+            else { return nil }
+            unsafe inputs.actionInQuestion = self.action.borrowedView
+        }
+        guard reader.byte() == 4,
+            let resource = unsafe reader.entity(&question.resource, program.entityTypes, hasID: true)
+        else { return nil }
+        inputs.resourceType = unsafe resource.index
+        self.reader.prefetchView(hash: hash)
+        if unsafe resource.hasProperties {
+            guard
+                unsafe reader.properties(&question.resource.properties, &self.resource, plans.entities[resource.index])
+            else { return nil }
+            unsafe inputs.resourceInQuestion = self.resource.borrowedView
+        }
+        if pairs > 5 || !reader.isAtEnd {
+            guard scanRest(&reader, pairs &- 5, compiled, &question, &inputs) else { return nil }
+        }
+        guard reader.isAtEnd, compiled.isSubject[inputs.subjectType] else { return nil }
+        return id
+    }
+
+    /// Context, session and device.
+    @inline(__always)
+    private func scanRest(
+        _ reader: inout QuickReader, _ pairs: Int, _ compiled: CompiledTenant, _ question: inout QuestionRanges,
+        _ inputs: inout DecisionInputs
+    ) -> Bool {
+        var last: UInt8 = 4
+        for _ in 0..<pairs {
+            guard let key = reader.byte(), key > last else { return false }
             last = key
             switch key {
-            case 2:
-                guard let subject = reader.entity(&question.subject, program.entityTypes, hasID: true) else {
-                    return nil
-                }
-                inputs.subjectType = subject.index
-                if subject.hasProperties {
-                    guard
-                        reader.properties(
-                            &question.subject.properties, &self.subject, plans.entities[subject.index])
-                    else { return nil }
-                    unsafe inputs.subjectInQuestion = self.subject.borrowedView
-                }
-            case 3:
-                guard let action = reader.entity(&question.action, program.actions, hasID: false) else { return nil }
-                inputs.action = action.index
-                if action.hasProperties {
-                    guard reader.properties(&question.action.properties, &self.action, plans.actions[action.index])
-                    else { return nil }
-                    unsafe inputs.actionInQuestion = self.action.borrowedView
-                }
-            case 4:
-                guard let resource = reader.entity(&question.resource, program.entityTypes, hasID: true) else {
-                    return nil
-                }
-                inputs.resourceType = resource.index
-                if resource.hasProperties {
-                    guard
-                        reader.properties(
-                            &question.resource.properties, &self.resource, plans.entities[resource.index])
-                    else { return nil }
-                    unsafe inputs.resourceInQuestion = self.resource.borrowedView
-                }
             case 5:
-                guard reader.properties(&question.context, &self.context, plans.context) else { return nil }
+                guard reader.properties(&question.context, &self.context, compiled.plans.context) else { return false }
                 question.hasContext = true
                 unsafe inputs.context = self.context.borrowedView
             case 6:
-                guard let session = reader.text() else { return nil }
-                question.session = session
+                guard let session = unsafe reader.text() else { return false }
+                question.session = unsafe reader.range(session)
             case 7:
-                guard let device = reader.text() else { return nil }
-                question.device = device
-            default: return nil
+                guard let device = unsafe reader.text() else { return false }
+                question.device = unsafe reader.range(device)
+            default: return false
             }
         }
-        guard reader.isAtEnd, question.subject.isGiven, question.action.isGiven, question.resource.isGiven,
-            compiled.isSubject[inputs.subjectType]
-        else { return nil }
-        unsafe subjectID.setIdentity(reader.slice(question.subject.id))
-        unsafe resourceID.setIdentity(reader.slice(question.resource.id))
-        unsafe inputs.subjectID = subjectID.borrowedView
-        unsafe inputs.resourceID = resourceID.borrowedView
-        return id
+        return true
     }
 
     /// Answers a batch's frame.
@@ -382,8 +470,7 @@ package final class TenantDecider {
         _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ output: borrowing CBORWriter,
         from start: Int
     ) {
-        guard let recorder else { return }
-        unsafe recorder.record(
+        unsafe recorder?.record(
             question, frame, isWhole: isWhole, UnsafeRawBufferPointer(rebasing: output.bytes.borrowed[start...]))
     }
 
@@ -415,14 +502,14 @@ package final class TenantDecider {
     private func fill(
         _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: inout DecisionInputs
     ) -> QuestionProblem? {
-        if let problem = resolve(question, frame, compiled, &inputs) { return problem }
+        var question = question
+        if let problem = resolve(&question, frame, compiled, &inputs) { return problem }
         do throws(CBORError) {
             try fillRecords(question, frame, compiled, inputs)
         } catch {
             return .malformedProperties
         }
-        unsafe inputs.subjectID = subjectID.borrowedView
-        unsafe inputs.resourceID = resourceID.borrowedView
+        identify(question, frame, &inputs)
         unsafe inputs.subjectInQuestion = subject.borrowedView
         unsafe inputs.resourceInQuestion = resource.borrowedView
         unsafe inputs.actionInQuestion = action.borrowedView
@@ -453,6 +540,14 @@ package final class TenantDecider {
         _ output: inout CBORWriter
     ) -> WrittenAnswer {
         let verdict = compiled.program.decide(inputs, &scratch)
+        return write(verdict, question, inputs, compiled, facts, &output)
+    }
+
+    /// Writes what was decided last. The inputs have the ids.
+    private func write(
+        _ verdict: Verdict, _ question: borrowing QuestionRanges, _ inputs: borrowing DecisionInputs,
+        _ compiled: CompiledTenant, _ facts: AnswerFacts, _ output: inout CBORWriter
+    ) -> WrittenAnswer {
         var candidates: [Candidate] = []
         if question.explain {
             let situation = Situation(inputs, scratch, catalog: compiled.program.catalog)
@@ -466,6 +561,14 @@ package final class TenantDecider {
         return AnswerWriter.write(verdict, scratch.rules, compiled, facts, duties, candidates, &output)
     }
 
+    /// Fills in the ids.
+    private func identify(_ question: borrowing QuestionRanges, _ frame: CBORReader, _ inputs: inout DecisionInputs) {
+        unsafe subjectID.setIdentity(frame.slice(question.subject.id))
+        unsafe resourceID.setIdentity(frame.slice(question.resource.id))
+        unsafe inputs.subjectID = subjectID.borrowedView
+        unsafe inputs.resourceID = resourceID.borrowedView
+    }
+
     private func refuse(
         _ problem: QuestionProblem, _ facts: AnswerFacts, _ output: inout CBORWriter
     ) -> WrittenAnswer {
@@ -475,7 +578,8 @@ package final class TenantDecider {
     // MARK: Finding what the question names
 
     private func resolve(
-        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: inout DecisionInputs
+        _ question: inout QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant,
+        _ inputs: inout DecisionInputs
     ) -> QuestionProblem? {
         guard question.subject.isGiven, !question.subject.type.isEmpty, !question.subject.id.isEmpty else {
             return .incomplete("subject with type and id")
@@ -498,52 +602,79 @@ package final class TenantDecider {
         inputs.action = action
         inputs.resourceType = resourceType
         inputs.now = now
-        return look(question, frame, compiled, &inputs)
+        let hash = unsafe reader.hash(compiled.viewPrefixes[subjectType], frame.slice(question.subject.id))
+        return look(&question, frame, compiled, &inputs, hash) ? nil : problem
     }
 
-    /// The stored records: the subject's always, the others where the cell's rules read them.
+    /// The stored records, and the ids: the subject's record always, the others where the cell's rules read them.
+    /// - Parameter hash: that of the subject's key.
+    /// - Returns: false when `problem` says why the question cannot be put to the policies.
+    @inline(__always)
     private func look(
-        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: inout DecisionInputs
-    ) -> QuestionProblem? {
+        _ question: inout QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant,
+        _ inputs: inout DecisionInputs,
+        _ hash: UInt64
+    ) -> Bool {
         let program = compiled.program
         guard
             let cell = program.cell(
                 subjectType: inputs.subjectType, resourceType: inputs.resourceType, action: inputs.action)
-        else { return .unknownSubjectType(text(question.subject.type, frame)) }
+        else {
+            problem = .unknownSubjectType(text(question.subject.type, frame))
+            return false
+        }
         let needs = program.needs(cell: cell)
         do throws(StoreError) {
             inputs.subject = try unsafe reader.view(
-                compiled.viewPrefixes[inputs.subjectType], id: frame.slice(question.subject.id))
+                compiled.viewPrefixes[inputs.subjectType], id: frame.slice(question.subject.id), hash: hash)
             if needs.contains(.groups) {
-                scratch.groups.set(in: groups)
+                scratch.groups.setInAdopted()
             } else {
                 scratch.groups.clear()
             }
-            // A session that is named is always looked at: an ended one must end what it opened.
-            if !question.session.isEmpty {
-                inputs.session = try unsafe reader.view(compiled.sessionPrefix, id: frame.slice(question.session))
-                if let problem = checkSession(question, frame, compiled, inputs) { return problem }
-            }
-            if needs.contains(.device) { inputs.device = try device(question, frame, compiled, inputs) }
-            if needs.contains(.resource) {
-                inputs.resource = try unsafe reader.view(
-                    compiled.viewPrefixes[inputs.resourceType], id: frame.slice(question.resource.id))
-            }
-            if needs.contains(.containers) {
-                scratch.containers.set(in: containers)
-            } else {
+            if needs.contains(.identities) { identify(question, frame, &inputs) }
+            if question.session.isEmpty, !needs.containsAny(of: .further) {
                 scratch.containers.clear()
+                return true
             }
+            return try lookFurther(question, frame, compiled, &inputs, needs)
         } catch {
             failure = error
             hadFailure = true
-            return .storeUnreadable
+            problem = .storeUnreadable
+            return false
         }
-        return nil
+    }
+
+    /// Session, device and resource.
+    private func lookFurther(
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant,
+        _ inputs: inout DecisionInputs,
+        _ needs: SourceNeeds
+    ) throws(StoreError) -> Bool {
+        // A session that is named is always looked at: an ended one must end what it opened.
+        if !question.session.isEmpty {
+            inputs.session = try unsafe reader.view(compiled.sessionPrefix, id: frame.slice(question.session))
+            if let wrong = checkSession(question, frame, compiled, inputs) {
+                problem = wrong
+                return false
+            }
+        }
+        if needs.contains(.device) { inputs.device = try device(question, frame, compiled, inputs) }
+        if needs.contains(.resource) {
+            inputs.resource = try unsafe reader.view(
+                compiled.viewPrefixes[inputs.resourceType], id: frame.slice(question.resource.id))
+        }
+        if needs.contains(.containers) {
+            scratch.containers.setInAdopted()
+        } else {
+            scratch.containers.clear()
+        }
+        return true
     }
 
     private func checkSession(
-        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
     ) -> QuestionProblem? {
         if inputs.session.isEmpty { return .unknownSession(text(question.session, frame)) }
         let slot = compiled.program.sessionSlots.subject
@@ -558,7 +689,7 @@ package final class TenantDecider {
     }
 
     private func device(
-        _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
     ) throws(StoreError) -> RecordView {
         if !question.device.isEmpty {
             return try unsafe reader.view(compiled.devicePrefix, id: frame.slice(question.device))
@@ -575,11 +706,9 @@ package final class TenantDecider {
         _ question: QuestionRanges, _ frame: CBORReader, _ compiled: CompiledTenant, _ inputs: DecisionInputs
     ) throws(CBORError) {
         let subjectPlan = compiled.plans.entities[inputs.subjectType]
-        unsafe subjectID.setIdentity(frame.slice(question.subject.id))
         subject.reset(slots: subjectPlan.count)
         try fillRecord(&subject, from: question.subject.properties, in: frame, plan: subjectPlan)
         let resourcePlan = compiled.plans.entities[inputs.resourceType]
-        unsafe resourceID.setIdentity(frame.slice(question.resource.id))
         resource.reset(slots: resourcePlan.count)
         try fillRecord(&resource, from: question.resource.properties, in: frame, plan: resourcePlan)
         let actionPlan = compiled.plans.actions[inputs.action]

@@ -10,7 +10,8 @@ package struct DecisionTally: Sendable, Hashable {
     /// Answers by their `AnswerKind`.
     package var kinds = [UInt64](repeating: 0, count: AnswerKind.allCases.count)
     /// Answers by the time of the wake-up that gave them, from its start to its end: bucket `i` holds those of less than
-    /// 2^i microseconds that no bucket before it holds; the last one holds the rest.
+    /// 2^i microseconds that no bucket before it holds; the last one holds the rest. The first wake-up of a millisecond is
+    /// timed; those after it in the same millisecond count as long as it took.
     package var times = [UInt64](repeating: 0, count: buckets)
     /// The sum of these times.
     package var microseconds: UInt64 = 0

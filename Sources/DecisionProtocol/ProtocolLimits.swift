@@ -1,13 +1,13 @@
 // Limits and numbers of the decision socket (grammar/decision.cddl).
 
 /// Limits of one connection; the server tells them in its welcome.
-package enum ProtocolLimits {
+public enum ProtocolLimits {
     /// The version spoken.
     package static let version: UInt64 = 1
     /// Bytes of the length before each frame, big-endian.
-    package static let prefixBytes = 4
+    @inlinable public static var prefixBytes: Int { 4 }
     /// Bytes of one frame from a client.
-    package static let maxFrameBytes = 1 << 20
+    @inlinable public static var maxFrameBytes: Int { 1 << 20 }
     /// Bytes of one frame from the server: a batch's answers.
     package static let maxAnswerBytes = 8 << 20
     /// Questions in one batch.
@@ -21,7 +21,7 @@ package enum ProtocolLimits {
 }
 
 /// What a frame is; key 0 of every frame.
-package enum FrameKind: UInt64, Sendable {
+public enum FrameKind: UInt64, Sendable {
     /// hello and welcome
     case hello = 0
     case question = 1
@@ -38,6 +38,9 @@ package enum FrameKind: UInt64, Sendable {
     case goodbye = 8
     /// Only from the server. Without a request's id the connection is closed after it.
     case error = 15
+
+    /// The byte that a question's frame has for its kind, known to the compiler where frames are read and written.
+    @inlinable public static var questionByte: UInt8 { 1 }
 
     /// Clients send such frames.
     package var isClients: Bool {

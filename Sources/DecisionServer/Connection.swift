@@ -14,15 +14,20 @@ final class Connection {
     let descriptor: Int32
     let user: UInt32
     /// Set by hello.
-    var decider: TenantDecider?
+    var decider: TenantDecider? {
+        didSet { lentDecider = decider.map { Lent($0) } }
+    }
+    /// The same object, held by `decider`.
+    private(set) var lentDecider: Lent<TenantDecider>?
     /// Set while it has open questions.
     var subscriber: Subscriber?
     /// The instant of the wake-up that handles it, ms since the epoch.
     var now: Int64
     /// Milliseconds since the epoch.
     let openedAt: Int64
-    private var input: [UInt8]
-    private var inputCount = 0
+    /// What has been read; frames up to `taken` are handled.
+    private var input: GrowableBytes
+    private var taken = 0
     /// Answers not yet taken by the kernel start at `sent`.
     var output = CBORWriter()
     private var sent = 0
@@ -52,7 +57,7 @@ final class Connection {
         self.user = user
         openedAt = now
         self.now = now
-        input = Array(repeating: 0, count: Self.usualInput)
+        input = GrowableBytes(capacity: Self.usualInput)
     }
 
     /// Bytes of the input's buffer: what is read at once. It grows for a frame that is longer.
@@ -70,11 +75,8 @@ final class Connection {
         self.now = now
         takesGoodbye = parcel.takesGoodbye
         staysUntil = now + LoadBalance.rest
-        input = parcel.input
-        inputCount = input.count
-        if inputCount < Self.usualInput {
-            input.append(contentsOf: repeatElement(0, count: Self.usualInput - inputCount))
-        }
+        input = GrowableBytes(capacity: max(Self.usualInput, parcel.input.count))
+        input.append(parcel.input)
         output.raw(parcel.output)
     }
 
@@ -85,12 +87,12 @@ final class Connection {
         ownsDescriptor = false
         return unsafe ConnectionParcel(
             descriptor: descriptor, user: user, openedAt: openedAt, tenant: decider?.tenant,
-            takesGoodbye: takesGoodbye, input: Array(input[..<inputCount]),
+            takesGoodbye: takesGoodbye, input: Array(UnsafeRawBufferPointer(rebasing: input.borrowed[taken...])),
             output: Array(UnsafeRawBufferPointer(rebasing: output.bytes.borrowed[sent...])))
     }
 
     /// There are bytes of it that were not handled.
-    var hasInput: Bool { inputCount > 0 }
+    var hasInput: Bool { input.count > taken }
 
     /// Bytes that the client has not taken.
     var unsent: Int { output.bytes.count - sent }
@@ -102,79 +104,51 @@ final class Connection {
 
     /// Reads once what has arrived.
     func read() -> ReadResult {
-        if inputCount == input.count {
-            if input.count >= ProtocolLimits.maxFrameBytes + ProtocolLimits.prefixBytes { return .nothing }
-            input.append(contentsOf: repeatElement(0, count: input.count))
-        }
-        let start = inputCount
-        let count = unsafe input.withUnsafeMutableBytes { buffer in
-            unsafe Glibc.read(descriptor, buffer.baseAddress.map { unsafe $0 + start }, buffer.count - start)
-        }
-        if count > 0 {
-            inputCount += count
-            return .some
-        }
+        if input.count >= ProtocolLimits.maxFrameBytes + ProtocolLimits.prefixBytes { return .nothing }
+        let count = unsafe input.fill(least: 1) { unsafe stile_read(descriptor, $0.baseAddress, $0.count) }
+        if count > 0 { return .some }
         if count == 0 { return .end }
         return errno == EAGAIN || errno == EINTR ? .nothing : .end
-    }
-
-    /// What is done with a frame.
-    enum Taking {
-        /// It was handled, and so is the next.
-        case next
-        /// It was handled, and the next stays.
-        case last
-        /// It stays.
-        case none
     }
 
     /// The kernel takes no more from the client: what it has taken is still to be read, and the client is told at its next
     /// write that the rest was not taken.
     func stopReceiving() { _ = shutdown(descriptor, Int32(SHUT_RD)) }
 
-    /// Hands each complete frame to `body` as long as it takes them; keeps what is left.
-    /// - Throws: `frame_too_large` when a length is above the limit.
-    func forEachFrame(_ body: (CBORReader) -> Taking) throws(ProtocolError) {
-        var offset = 0
-        var tooLarge: Int?
-        let available = inputCount
-        unsafe input.withUnsafeBytes { buffer in
-            while available - offset >= ProtocolLimits.prefixBytes {
-                var length = 0
-                for index in 0..<ProtocolLimits.prefixBytes {
-                    length = length << 8 | Int(unsafe buffer[offset + index])
-                }
-                guard length <= ProtocolLimits.maxFrameBytes else {
-                    tooLarge = length
-                    return
-                }
-                let start = offset + ProtocolLimits.prefixBytes
-                guard available - start >= length else { return }
-                let frame = unsafe CBORReader(UnsafeRawBufferPointer(rebasing: buffer[start..<(start + length)]))
-                let taking = body(frame)
-                if taking == .none { return }
-                offset = start + length
-                if taking == .last { return }
-            }
+    /// The next frame, when all of it is here; void after `forgetTaken` and after a read.
+    /// - Throws: `frame_too_large` when its length is above the limit.
+    @inline(__always)
+    func nextFrame() throws(ProtocolError) -> CBORReader? {
+        let available = input.count &- taken
+        guard available >= ProtocolLimits.prefixBytes else { return nil }
+        let length = Int(UInt32(bigEndian: input.load(at: taken, as: UInt32.self)))
+        guard length <= ProtocolLimits.maxFrameBytes else { throw Self.tooLarge(length) }
+        guard available &- ProtocolLimits.prefixBytes >= length else { return nil }
+        let start = taken &+ ProtocolLimits.prefixBytes
+        return unsafe CBORReader(UnsafeRawBufferPointer(rebasing: input.borrowed[start..<start &+ length]))
+    }
+
+    private static func tooLarge(_ length: Int) -> ProtocolError {
+        ProtocolError(
+            .frameTooLarge,
+            "a frame of \(length) bytes, above \(ProtocolLimits.maxFrameBytes): send the questions in several batches")
+    }
+
+    /// The frame that `nextFrame` gave is handled, or is about to be.
+    @inline(__always)
+    func take(_ frame: CBORReader) { taken &+= ProtocolLimits.prefixBytes &+ frame.end }
+
+    /// Gives the room of the frames that were taken back; none of them may be used any more.
+    @inline(__always)
+    func forgetTaken() {
+        if taken == 0 { return }
+        if taken == input.count {
+            input.removeAll()
+            input.release(above: Self.mostKept)
+        } else {
+            input.removeFirst(taken)
         }
-        if offset > 0 {
-            if offset < inputCount {
-                unsafe input.withUnsafeMutableBytes { buffer in
-                    guard let base = buffer.baseAddress else { return }
-                    unsafe memmove(base, base + offset, available - offset)
-                }
-            }
-            inputCount -= offset
-            if inputCount == 0, input.count > Self.mostKept {
-                input = Array(repeating: 0, count: Self.usualInput)
-            }
-        }
-        if let tooLarge {
-            throw ProtocolError(
-                .frameTooLarge,
-                "a frame of \(tooLarge) bytes, above \(ProtocolLimits.maxFrameBytes): send the questions in several batches"
-            )
-        }
+        taken = 0
     }
 
     /// Appends a frame with its length.
@@ -186,8 +160,8 @@ final class Connection {
         while sent < output.bytes.count {
             let start = sent
             let buffer = unsafe output.bytes.borrowed
-            let count = unsafe Glibc.send(
-                descriptor, buffer.baseAddress.map { unsafe $0 + start }, buffer.count - start, Int32(MSG_NOSIGNAL))
+            let count = unsafe stile_send(
+                descriptor, buffer.baseAddress.map { unsafe $0 + start }, buffer.count - start)
             if count < 0 {
                 if errno == EINTR { continue }
                 let isThere = errno == EAGAIN

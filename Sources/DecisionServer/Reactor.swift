@@ -13,6 +13,7 @@ import DecisionLog
 import DecisionPath
 import DecisionProtocol
 import Glibc
+import Memory
 import Synchronization
 
 /// What the reactors and the control thread share.
@@ -61,12 +62,13 @@ final class Reactor {
     private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
     private let producer: LogProducer?
-    /// Deciders that have begun this wake-up.
-    private var held: [TenantDecider] = []
+    /// Deciders that have begun this wake-up are the first `heldCount`. `deciders` holds them, and loses none.
+    private var held: [Lent<TenantDecider>] = []
+    private var heldCount = 0
     /// Snapshots outlive their wake-up until the store's bell rings.
     private var keepsSnapshots = false
     private var isRung = false
-    private var events = [stile_event](repeating: stile_event(), count: 256)
+    private let events = EventList()
     private var isAccepting = true
     /// Connections whose turn was over before their questions were, and memory for the next such list.
     private var line: [Connection] = []
@@ -213,12 +215,8 @@ final class Reactor {
         }
     }
 
-    private func poll(_ timeout: Int32) -> Int {
-        let count = unsafe events.withUnsafeMutableBufferPointer {
-            unsafe stile_epoll_wait(epoll, $0.baseAddress, Int32($0.count), timeout)
-        }
-        return max(0, Int(count))
-    }
+    @inline(__always)
+    private func poll(_ timeout: Int32) -> Int { events.wait(epoll, timeout: timeout) }
 
     private func handle(_ event: stile_event, _ now: Int64) {
         if event.data == Self.listenerMark { return accept(now) }
@@ -451,10 +449,8 @@ final class Reactor {
     }
 
     private func endWakeUp() {
-        if !held.isEmpty {
-            for decider in held { decider.end() }
-            held.removeAll(keepingCapacity: true)
-        }
+        for place in 0..<heldCount { held[place].with { $0.end() } }
+        heldCount = 0
         if isRung { releaseSnapshots() }
     }
 
@@ -486,33 +482,31 @@ final class Reactor {
         connection.isHeldUp = false
         turnLeft = turn
         do throws(ProtocolError) {
-            var failure: ProtocolError?
-            try connection.forEachFrame { frame in
+            while let frame = try connection.nextFrame() {
                 if turnLeft <= 0 {
                     putInLine(connection)
-                    return .none
+                    break
                 }
                 turnLeft -= 1
-                do throws(ProtocolError) {
-                    try handle(frame, connection, now)
-                } catch {
-                    failure = error
-                    return .last
-                }
+                connection.take(frame)
+                try handle(frame, connection, now)
                 connection.isHeldUp = connection.unsent >= state.configuration.maxUnsentBytes
-                return connection.isHeldUp ? .last : .next
+                if connection.isHeldUp { break }
             }
-            if let failure { throw failure }
         } catch {
             refuse(connection, error)
         }
+        connection.forgetTaken()
     }
 
     private func handle(_ frame: CBORReader, _ connection: Connection, _ now: Int64) throws(ProtocolError) {
-        if let decider = connection.decider {
-            hold(decider, now)
-            if decider.takeRefreshRequest() { state.storeBell.askForLook() }
-            if decider.answerQuickly(frame, &connection.output) { return }
+        if let decider = connection.lentDecider {
+            let isAnswered = decider.with { decider in
+                hold(decider, now)
+                if decider.takeRefreshRequest() { state.storeBell.askForLook() }
+                return decider.answerQuickly(frame, &connection.output)
+            }
+            if isAnswered { return }
         }
         let head: FrameHead
         do throws(CBORError) {
@@ -558,7 +552,13 @@ final class Reactor {
             keepsSnapshots = true
             desk.ear.isHolding.store(true, ordering: .sequentiallyConsistent)
         }
-        if decider.begin(now: now) { held.append(decider) }
+        if !decider.begin(now: now) { return }
+        if heldCount == held.count {
+            held.append(Lent(decider))
+        } else {
+            held[heldCount] = Lent(decider)
+        }
+        heldCount += 1
     }
 
     private func hello(_ head: FrameHead, _ frame: CBORReader, _ connection: Connection) throws(ProtocolError) {

@@ -20,6 +20,7 @@
 // with acquire by the other side, and so is tail. What the consumer reads is checked against head and capacity, for a
 // file may have been written by another program.
 
+public import CLinux
 import Glibc
 public import Synchronization
 
@@ -220,6 +221,19 @@ public struct RingProducer: @unchecked Sendable {
         let tail = word(128).acquired
         unsafe base.storeBytes(of: tail, toByteOffset: 80, as: UInt64.self)
         return tail
+    }
+
+    /// Asks for the memory of the next record: its lines were read by the consumer's processor last, and come while the
+    /// record is still being made.
+    @inlinable
+    @inline(__always)
+    public func prepare() {
+        var line = unsafe base + 4096 + (Int(truncatingIfNeeded: word(64).value) & (capacity &- 1))
+        // As many as a usual record takes; where the ring ends, what lies behind it may be any memory.
+        for _ in 0..<6 {
+            unsafe stile_prefetch_to_write(line)
+            unsafe line += 64
+        }
     }
 
     /// Room for a record.

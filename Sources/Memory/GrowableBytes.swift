@@ -3,7 +3,9 @@
 // An array would check for other owners at every byte; this has one owner by its type, so a store costs one comparison.
 //
 // INVARIANT of this unsafe file: `base` is an allocation of `capacity` bytes that belongs to this value alone (it
-// cannot be copied), of which the first `count` are initialised; every store and load is checked against `count`.
+// cannot be copied), of which the first `count` are initialised; every store and load is checked against `count`. A
+// `ByteCursor` lives within the call of `extend` that makes it, in which the memory does not move; its stores are checked
+// against what was reserved.
 
 /// An owned, growing run of bytes.
 @safe
@@ -119,18 +121,46 @@ public struct GrowableBytes: ~Copyable {
         return start
     }
 
-    /// Adds two words, this many times over: the empty slots of a record.
+    /// Begins anew with two words, and two other words behind them this many times over: the head and the empty slots of a
+    /// record.
     @inlinable
     @inline(__always)
-    public mutating func append(pair first: UInt64, _ second: UInt64, count more: Int) {
-        reserve(more &* 16)
-        var place = unsafe base + used
-        for _ in 0..<more {
-            unsafe place.storeBytes(of: first, as: UInt64.self)
-            unsafe place.storeBytes(of: second, toByteOffset: 8, as: UInt64.self)
-            unsafe place += 16
+    public mutating func restart(with head: (UInt64, UInt64), pair: (UInt64, UInt64), count more: Int) {
+        used = 0
+        let size = 16 &+ more &* 16
+        reserve(size)
+        unsafe base.storeBytes(of: head.0, as: UInt64.self)
+        unsafe base.storeBytes(of: head.1, toByteOffset: 8, as: UInt64.self)
+        var offset = 16
+        while offset < size {
+            unsafe base.storeBytes(of: pair.0, toByteOffset: offset, as: UInt64.self)
+            unsafe base.storeBytes(of: pair.1, toByteOffset: offset &+ 8, as: UInt64.self)
+            offset &+= 16
         }
-        used &+= more &* 16
+        used = size
+    }
+
+    /// Lends the memory behind the bytes in use, at least `least` bytes; as many as `body` says are in use afterwards.
+    /// - Returns: what `body` says.
+    @inlinable
+    @inline(__always)
+    public mutating func fill(least: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int) -> Int {
+        reserve(least)
+        let room = capacity &- used
+        let count = unsafe body(UnsafeMutableRawBufferPointer(start: base + used, count: room))
+        precondition(count <= room, "more bytes in use than there are")
+        if count > 0 { used &+= count }
+        return count
+    }
+
+    /// Lets `body` put at most `most` bytes behind those in use: one look at the room instead of one for each.
+    @inlinable
+    @inline(__always)
+    public mutating func extend(most: Int, _ body: (inout ByteCursor) -> Void) {
+        reserve(most)
+        var cursor = unsafe ByteCursor(place: base + used, end: base + used + most)
+        body(&cursor)
+        used = unsafe cursor.place - base
     }
 
     /// Overwrites a word; `offset` and the bytes after it must be in use.
@@ -157,4 +187,47 @@ public struct GrowableBytes: ~Copyable {
     @inlinable
     @inline(__always)
     public var borrowed: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: base, count: count) }
+}
+
+/// A place in reserved memory that each store moves on. Beyond the end of what was reserved nothing is stored: that is a
+/// defect of the caller, and stops the process.
+@safe
+public struct ByteCursor {
+    @usableFromInline var place: UnsafeMutableRawPointer
+    @usableFromInline let end: UnsafeMutableRawPointer
+
+    @inlinable
+    @inline(__always)
+    init(place: UnsafeMutableRawPointer, end: UnsafeMutableRawPointer) {
+        unsafe self.place = place
+        unsafe self.end = end
+    }
+
+    /// Puts a word as it lies in memory.
+    @inlinable
+    @inline(__always)
+    public mutating func put<Word: BitwiseCopyable & FixedWidthInteger>(_ word: Word) {
+        unsafe precondition(end - place >= MemoryLayout<Word>.size, "a store beyond the bytes reserved")
+        unsafe place.storeBytes(of: word, as: Word.self)
+        unsafe place += MemoryLayout<Word>.size
+    }
+
+    /// Puts the first `count` bytes of four words; there must be room for all of them.
+    @inlinable
+    @inline(__always)
+    public mutating func put(_ words: InlineArray<4, UInt64>, first count: Int) {
+        unsafe precondition(end - place >= 32 && count <= 32 && count >= 0, "a store beyond the bytes reserved")
+        for index in 0..<4 { unsafe place.storeBytes(of: words[index], toByteOffset: index &* 8, as: UInt64.self) }
+        unsafe place += count
+    }
+
+    /// Puts bytes that lie elsewhere.
+    @inlinable
+    @inline(__always)
+    public mutating func put(_ bytes: UnsafeRawBufferPointer) {
+        guard let from = bytes.baseAddress else { return }
+        unsafe precondition(end - place >= bytes.count, "a store beyond the bytes reserved")
+        unsafe place.copyMemory(from: from, byteCount: bytes.count)
+        unsafe place += bytes.count
+    }
 }

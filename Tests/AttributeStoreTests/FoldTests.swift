@@ -213,9 +213,10 @@ struct FoldTests {
         var reader = try TenantReader(temporary.store, tenant: "t")
         try reader.renew()
         var id = "ada"
+        let prefixes = ViewPrefixes(layout: before.layout, types: ["user"])
+        defer { withExtendedLifetime(prefixes) {} }
         let old = try id.withUTF8 { bytes -> String? in
-            let view = try unsafe reader.view(
-                ViewPrefix(layout: before.layout, type: "user"), id: UnsafeRawBufferPointer(bytes))
+            let view = try unsafe reader.view(prefixes[0], id: UnsafeRawBufferPointer(bytes))
             return view.string(view.payload(0))?.text
         }
         #expect(old == "Legal")

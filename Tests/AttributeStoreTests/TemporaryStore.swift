@@ -57,8 +57,10 @@ final class TemporaryStore {
         try reader.renew()
         let layout = try reader.generations().layout
         var id = id
+        let prefixes = ViewPrefixes(layout: layout, types: [type])
+        defer { withExtendedLifetime(prefixes) {} }
         return try id.withUTF8 { bytes in
-            body(try unsafe reader.view(ViewPrefix(layout: layout, type: type), id: UnsafeRawBufferPointer(bytes)))
+            body(try unsafe reader.view(prefixes[0], id: UnsafeRawBufferPointer(bytes)))
         }
     }
 

@@ -25,6 +25,26 @@ struct MemoryTests {
         #expect(bytes.count == 0 && bytes.array.isEmpty)
     }
 
+    @Test("bytes put by a cursor and by a system call lie behind those in use")
+    func extending() {
+        var bytes = GrowableBytes(capacity: 16)
+        bytes.append([9, 9, 9])
+        bytes.extend(most: 300) { cursor in
+            cursor.put(UInt16(0x0102).bigEndian)
+            cursor.put([0x0605_0403, 0, 0, 0], first: 4)
+            unsafe [UInt8](repeating: 7, count: 200).withUnsafeBytes { unsafe cursor.put($0) }
+        }
+        #expect(bytes.array == [9, 9, 9, 1, 2, 3, 4, 5, 6] + [UInt8](repeating: 7, count: 200))
+        let got = unsafe bytes.fill(least: 5_000) { room in
+            #expect(room.count >= 5_000)
+            unsafe room.copyBytes(from: [1, 2])
+            return 2
+        }
+        #expect(got == 2 && bytes.count == 211 && bytes.array.suffix(3) == [7, 1, 2])
+        let failed = unsafe bytes.fill(least: 1) { _ in -1 }
+        #expect(failed == -1 && bytes.count == 211, "a call that failed")
+    }
+
     @Test("bytes in front are forgotten, and memory beyond what is kept is given back when none is in use")
     func forgetting() {
         var bytes = GrowableBytes(capacity: 16)

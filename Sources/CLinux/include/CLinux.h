@@ -25,8 +25,17 @@ int stile_epoll_create(void);
 int stile_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t data);
 int stile_epoll_change(int epoll, int descriptor, uint32_t events, uint64_t data);
 int stile_epoll_remove(int epoll, int descriptor);
+/*
+ * The three calls of the decision path are made without glibc's wrappers: in a process of several threads those mark
+ * each call as a point where a thread may be cancelled, by two operations on memory that all processors agree on. No
+ * thread of this project is ever cancelled.
+ */
 /* At most 256 events a call. */
 int stile_epoll_wait(int epoll, struct stile_event *events, int capacity, int timeout_ms);
+
+ssize_t stile_read(int descriptor, void *bytes, size_t capacity);
+/* send with MSG_NOSIGNAL */
+ssize_t stile_send(int socket, const void *bytes, size_t count);
 
 /* accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC */
 int stile_accept(int listener);
@@ -99,5 +108,14 @@ int stile_quiet_thread(void *(*body)(void *), void *argument);
 
 /* Asks for the line of memory at an address, which may be any. */
 static inline void stile_prefetch(const void *address) { __builtin_prefetch(address); }
+/* The same for a line that is to be written: it is taken from other processors at once. Processors that do not know the
+ * instruction do nothing. */
+static inline void stile_prefetch_to_write(void *address) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw (%0)" : : "r"(address));
+#else
+    __builtin_prefetch(address, 1);
+#endif
+}
 
 #endif
