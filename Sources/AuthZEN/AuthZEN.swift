@@ -1,6 +1,7 @@
 // AuthZEN's Authorization API 1.0 on the listener of decisions: what it looks like over HTTP. What is decided, and why, is
 // `stiled`'s.
 
+import AttributeStore
 import Credentials
 import DecisionPath
 import DecisionProtocol
@@ -14,7 +15,7 @@ import StrictJSON
 /// Settings of the API.
 package struct AuthZENSettings: Sendable {
     /// Where callers reach the listener, without a slash at the end: `https://pdp.example.com`; nil says it by the
-    /// request's own `Host`, unsigned.
+    /// request's own `Host`, and signs nothing.
     package var url: String?
     /// In a batch an entity that lacks `type`, `id` or `name` takes it from the default's. The specification replaces an
     /// entity whole; one case of the conformance suite wants this (openid/authzen#640).
@@ -32,6 +33,7 @@ package enum AuthZEN {
         let searching = Searching(
             asking: asking, searchers: SearcherPool(services),
             pages: PageSeal(key: try services.desk.derivedKey(for: "authzen page tokens")))
+        let signer = try MetadataSigner(services.desk.book.store)
         let apis: [(path: String, handler: Endpoint.Handler)] = [
             ("/access/v1/evaluation", { try await asking.evaluation($0, $1) }),
             ("/access/v1/evaluations", { try await asking.evaluations($0, $1) }),
@@ -44,7 +46,7 @@ package enum AuthZEN {
                 Endpoint(.post, prefix + api.path, access: .roles([.pep]), errors: .text, handler: api.handler)
             }
         }
-        return APIRoom(.decisions, asked + Metadata(settings).endpoints)
+        return APIRoom(.decisions, asked + Metadata(settings, signer).endpoints)
     }
 }
 

@@ -13,10 +13,15 @@ import StrictJSON
 /// there are.
 struct Metadata: Sendable {
     private let settings: AuthZENSettings
+    private let signer: MetadataSigner
 
-    init(_ settings: AuthZENSettings) { self.settings = settings }
+    init(_ settings: AuthZENSettings, _ signer: MetadataSigner) {
+        self.settings = settings
+        self.signer = signer
+    }
 
     private static let path = "/.well-known/authzen-configuration"
+    private static let keyPath = "/.well-known/jwks.json"
     /// Seconds that a client may keep it.
     private static let maxAge = 3_600
 
@@ -28,18 +33,30 @@ struct Metadata: Sendable {
             Endpoint(.get, Self.path + "/{tenant}", access: .open, errors: .text) { request, context in
                 try answer(request, context, tenant: try context.path("tenant"))
             },
+            Endpoint(.get, Self.keyPath, access: .open, errors: .text) { _, _ in
+                var headers = HTTPFields()
+                headers[.cacheControl] = "max-age=\(Self.maxAge)"
+                return .json(signer.keySet, headers: headers)
+            },
         ]
     }
 
     private func answer(
         _ request: Request, _ context: GatewayContext, tenant: String?
-    ) throws(GatewayError) -> Response {
+    ) throws -> Response {
         if let tenant, !Store.isTenantID(tenant) { throw GatewayError.notFound }
         let base = (try base(request, context)) + (tenant.map { "/" + $0 } ?? "")
         var headers = HTTPFields()
         headers[.cacheControl] = "max-age=\(Self.maxAge)"
         if settings.url == nil { headers[.vary] = "Host" }
-        return .json(.object(Self.members(base)), headers: headers)
+        var members = Self.members(base)
+        // What only the caller says of our address is not signed: a signature would make it ours.
+        if let url = settings.url {
+            members.append(JSONMember("jwks_uri", .string(url + Self.keyPath)))
+            let signed = try signer.sign(members, issuer: base, now: context.now)
+            members.append(JSONMember("signed_metadata", .string(signed)))
+        }
+        return .json(.object(members), headers: headers)
     }
 
     /// Where the caller reaches us.

@@ -5,6 +5,7 @@
 
 Uses Python's own library alone. Each test is a function named for the behaviour it holds.
 """
+import base64
 import json
 import os
 import re
@@ -556,6 +557,63 @@ def test_metadata_tells_where_to_ask():
     expect(bad.status == 400, bad)
     expect("signed_metadata" not in said, "what a caller says is not signed")
     world.close()
+
+
+def test_metadata_is_signed_for_the_address_that_was_configured():
+    world = Decisions(extra={"authzen": {"url": "https://pdp.example.com/stile"}})
+    world.application("acme", "authzen-certification")
+    said = world.get("/.well-known/authzen-configuration/acme", headers={"Host": "evil.example"}).json
+    base = "https://pdp.example.com/stile/acme"
+    expect(said["policy_decision_point"] == base and said["access_evaluation_endpoint"].startswith(base), said)
+    expect(said["jwks_uri"] == "https://pdp.example.com/stile/.well-known/jwks.json", said)
+    keys = world.get("/.well-known/jwks.json").json
+    expect("d" not in keys["keys"][0] and keys["keys"][0]["kty"] == "EC", keys)
+    mode = os.stat(f"{world.store}/control/metadata.key").st_mode & 0o777
+    expect(mode == 0o600, oct(mode))
+    header, claims, signature = said["signed_metadata"].split(".")
+    text = f"{header}.{claims}".encode()
+    header, claims = json.loads(unpadded(header)), json.loads(unpadded(claims))
+    expect(header == {"alg": "ES256", "kid": keys["keys"][0]["kid"], "typ": "JWT"}, header)
+    expect(claims.pop("iss") == base and abs(claims.pop("iat") - time.time()) < 60, claims)
+    expect(claims.pop("exp") > time.time() + 3_600, claims)
+    expect(claims == {name: value for name, value in said.items() if name != "signed_metadata"}, claims)
+    judge(world, keys["keys"][0], text, unpadded(signature))
+    world.stop("gateway")
+    world.start_gateway()
+    expect(world.get("/.well-known/jwks.json").json == keys, "the key outlives a restart")
+    world.close()
+    token = said["signed_metadata"]
+    try:
+        from joserfc import jwk, jwt
+    except ImportError:
+        return "verified by openssl; joserfc is not installed"
+    jwt.decode(token, jwk.KeySet.import_key_set(keys), algorithms=["ES256"])
+    return "verified by openssl and by joserfc"
+
+
+def unpadded(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def judge(world, key, text, signature):
+    """Has openssl verify a signature of ES256."""
+    def number(value):
+        value = value.lstrip(b"\0")
+        value = b"\0" + value if value[0] & 0x80 else value
+        return b"\x02" + bytes([len(value)]) + value
+    body = number(signature[:32]) + number(signature[32:])
+    point = unpadded(key["x"]) + unpadded(key["y"])
+    head = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200" "04")
+    for name, data in [("key.der", head + point), ("text", text), ("signature", b"\x30" + bytes([len(body)]) + body)]:
+        with open(world.path(name), "wb") as file:
+            file.write(data)
+    command = ["openssl", "dgst", "-sha256", "-keyform", "DER", "-verify", world.path("key.der"), "-signature",
+               world.path("signature"), world.path("text")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    expect("Verified OK" in done.stdout, done.stdout, done.stderr)
+    with open(world.path("text"), "ab") as file:
+        file.write(b"x")
+    expect(subprocess.run(command, capture_output=True).returncode != 0, "another text does not verify")
 
 
 def main():
