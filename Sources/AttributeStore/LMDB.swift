@@ -63,6 +63,8 @@ package final class LMDBEnvironment: @unchecked Sendable {
     /// Bytes of address space; what the data can grow to.
     package let mapSize: Int
     private let databases: [String: LMDBDatabase]
+    /// Nil where LMDB has to be asked.
+    private let commits: CommitNumber?
 
     private struct Shared {
         weak var environment: LMDBEnvironment?
@@ -110,6 +112,7 @@ package final class LMDBEnvironment: @unchecked Sendable {
             throw error
         }
         unsafe handle = pointer
+        unsafe commits = CommitNumber(pointer)
         self.path = path
         self.mapSize = mapSize
     }
@@ -167,10 +170,16 @@ package final class LMDBEnvironment: @unchecked Sendable {
     }
 
     /// Number of the last commit of any process.
-    package var lastCommit: UInt64 {
+    package var lastCommit: UInt64 { commits?.value ?? toldCommit }
+
+    /// The same, as LMDB tells it.
+    package var toldCommit: UInt64 {
         var info = unsafe MDB_envinfo()
         return unsafe mdb_env_info(handle, &info) == 0 ? UInt64(info.me_last_txnid) : 0
     }
+
+    /// The number is read from the file.
+    package var readsCommitsItself: Bool { commits != nil }
 
     /// The database with this name.
     package func database(_ name: String) throws(LMDBError) -> LMDBDatabase {

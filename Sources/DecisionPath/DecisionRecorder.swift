@@ -8,7 +8,7 @@
 //      6  u16  pairs of the answer that are given; 0 for all
 //      8  u32  bytes of the answer
 //     12  u32  bytes of the question
-//     16  the tenant's id, zero filled
+//     16  the tenant's id
 //     80  the answer, a map as in its frame
 //      …  the question: its whole frame; or eleven u32 lengths and the parts
 //
@@ -48,9 +48,9 @@ package enum RecordingMode: Sendable, Hashable {
     case sampled(UInt64)
 }
 
-/// Records the decisions about one tenant on one thread. Plain words: copying it counts nothing.
+/// Records the decisions about one tenant on one thread.
 @safe
-package struct DecisionRecorder: @unchecked Sendable {
+package final class DecisionRecorder: @unchecked Sendable {
     private typealias Layout = DecisionRingLayout
     private let ring: RingProducer
     /// Written when the log's thread must not sleep on.
@@ -91,23 +91,30 @@ package struct DecisionRecorder: @unchecked Sendable {
     /// - Parameters:
     ///   - isWhole: `frame` holds this question and nothing else.
     ///   - answer: the answer's map.
-    @inline(__always)
     func record(
         _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ answer: UnsafeRawBufferPointer
     ) {
+        if isWhole, !question.explain, unsafe recordWhole(frame, answer) { return }
         if threshold != .max, ring.nextRandom() > threshold { return }
-        let whole = unsafe frame.slice(0..<frame.end)
-        if isWhole, !question.explain, whole.count <= Layout.maxQuestionBytes, answer.count <= Layout.maxAnswerBytes {
-            let count = Layout.headBytes &+ answer.count &+ whole.count
-            guard let place = ring.reserve(count) ?? awaited(count) else { return }
-            unsafe writeHead(place.pointer, flags: 0, pairs: 0, answer.count, whole.count)
-            unsafe copy(answer, to: place.pointer + Layout.headBytes)
-            unsafe copy(whole, to: place.pointer + Layout.headBytes + answer.count)
-            ring.publish(place)
-        } else {
-            unsafe recordParts(question, frame, answer)
-        }
+        unsafe recordParts(question, frame, answer)
         if ring.shouldWakeConsumer() { wake() }
+    }
+
+    /// Records a decision whose frame holds its question and nothing else.
+    /// - Returns: false, with nothing done, when question or answer is too long to be recorded whole.
+    @inline(__always)
+    func recordWhole(_ frame: CBORReader, _ answer: UnsafeRawBufferPointer) -> Bool {
+        let whole = unsafe frame.slice(0..<frame.end)
+        guard whole.count <= Layout.maxQuestionBytes, answer.count <= Layout.maxAnswerBytes else { return false }
+        if threshold != .max, ring.nextRandom() > threshold { return true }
+        let count = Layout.headBytes &+ answer.count &+ whole.count
+        guard let place = ring.reserve(count) ?? awaited(count) else { return true }
+        unsafe writeHead(place.pointer, flags: 0, pairs: 0, answer.count, whole.count)
+        unsafe copy(answer, to: place.pointer + Layout.headBytes)
+        unsafe copy(whole, to: place.pointer + Layout.headBytes + answer.count)
+        ring.publish(place)
+        if ring.shouldWakeConsumer() { wake() }
+        return true
     }
 
     @inline(__always)
@@ -119,7 +126,7 @@ package struct DecisionRecorder: @unchecked Sendable {
         unsafe place.storeBytes(of: UInt32(truncatingIfNeeded: answer).littleEndian, toByteOffset: 8, as: UInt32.self)
         unsafe place.storeBytes(
             of: UInt32(truncatingIfNeeded: question).littleEndian, toByteOffset: 12, as: UInt32.self)
-        for index in 0..<8 {
+        for index in 0..<(Int(tenantCount) &+ 7) / 8 {
             unsafe place.storeBytes(
                 of: tenant[index].littleEndian, toByteOffset: Layout.tenantOffset &+ index &* 8, as: UInt64.self)
         }

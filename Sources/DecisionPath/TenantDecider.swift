@@ -67,7 +67,11 @@ package final class TenantDecider {
     /// The instant of the last wake-up that was timed.
     private var timedAt = Int64.min
     /// Where decisions are recorded; nil records none.
-    package var recorder: DecisionRecorder?
+    package var recorder: DecisionRecorder? {
+        didSet { lentRecorder = recorder.map { Lent($0) } }
+    }
+    /// The same object, held by `recorder`.
+    private var lentRecorder: Lent<DecisionRecorder>?
     /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
     package private(set) var epoch: UInt64 = 0
     private var hadFailure = false
@@ -239,7 +243,7 @@ package final class TenantDecider {
         var question = QuestionRanges()
         var inputs = DecisionInputs()
         var hash: UInt64 = 0
-        recorder?.prepare()
+        lentRecorder?.with { $0.prepare() }
         guard let id = scan(frame, compiled, &question, &inputs, &hash) else { return false }
         inputs.now = now
         let start = output.bytes.count
@@ -261,7 +265,12 @@ package final class TenantDecider {
                 answer(verdict, question, frame, &inputs, compiled, id, &output)
             }
         }
-        record(question, frame, isWhole: true, output, from: start &+ ProtocolLimits.prefixBytes)
+        guard let recorder = lentRecorder else { return true }
+        let answer = unsafe UnsafeRawBufferPointer(
+            rebasing: output.bytes.borrowed[(start &+ ProtocolLimits.prefixBytes)...])
+        if !recorder.with({ unsafe $0.recordWhole(frame, answer) }) {
+            record(question, frame, isWhole: false, output, from: start &+ ProtocolLimits.prefixBytes)
+        }
         return true
     }
 
@@ -470,7 +479,8 @@ package final class TenantDecider {
         _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ output: borrowing CBORWriter,
         from start: Int
     ) {
-        unsafe recorder?.record(
+        guard let recorder else { return }
+        unsafe recorder.record(
             question, frame, isWhole: isWhole, UnsafeRawBufferPointer(rebasing: output.bytes.borrowed[start...]))
     }
 

@@ -106,6 +106,9 @@ int stile_thread(void *(*body)(void *), void *argument);
 /* The same, to which no signal of the program's goes. */
 int stile_quiet_thread(void *(*body)(void *), void *argument);
 
+/* A word that another process may write meanwhile, with all that it wrote before. */
+static inline uint64_t stile_load_word(const void *word) { return __atomic_load_n((const uint64_t *)word, __ATOMIC_ACQUIRE); }
+
 /* Asks for the line of memory at an address, which may be any. */
 static inline void stile_prefetch(const void *address) { __builtin_prefetch(address); }
 /* The same for a line that is to be written: it is taken from other processors at once. Processors that do not know the
