@@ -10,7 +10,7 @@ SWIFT ?= swift
 PACKAGES := liblmdb-dev libsystemd-dev libssl-dev libzstd-dev pkg-config gcc libc6-dev python3
 
 # And those that the tests need besides: of the gateway, of the manual.
-TEST_PACKAGES := curl python3 python3-venv openssl nginx-light lmdb-utils mandoc
+TEST_PACKAGES := curl python3 python3-venv openssl nginx-light haproxy lmdb-utils mandoc
 
 # The programs carry the Swift runtime inside, so that each installs as one file.
 RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product

@@ -1068,14 +1068,42 @@ def test_nginx_stands_before_it():
                 for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]) + site + "}\n")
     subprocess.run([nginx, "-t", "-c", world.path("nginx.conf")], check=True, capture_output=True)
 
-    def up():
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return True
-        except OSError:
-            return False
-    world.start("nginx", [nginx, "-c", world.path("nginx.conf")], up)
+    world.start("nginx", [nginx, "-c", world.path("nginx.conf")], lambda: answers_at(port))
+    speak_through_proxy(world, admin, port)
 
+
+def test_haproxy_stands_before_it():
+    haproxy = shutil.which("haproxy") or "/usr/sbin/haproxy"
+    if not os.path.exists(haproxy):
+        return "left out: HAProxy is not installed"
+
+    def listeners(world):
+        return [{"serves": "admin", "socket": world.admin, "forwarded": True, "mode": "0666"}]
+    world = World(listeners=listeners, limits={"address_rate": {"per_second": 1, "burst": 4}})
+    admin = world.tenant("acme")
+    port = free_port()
+    os.chmod(world.folder, 0o755)
+    with open(os.path.join(HERE, "systemd/proxies/haproxy.cfg")) as file:
+        site = file.read()
+    site = site.replace("/run/stile-gateway/admin.sock", world.admin)
+    site = re.sub(r"bind :443 .*", f"bind 127.0.0.1:{port}", site, count=1)
+    with open(world.path("haproxy.cfg"), "w") as file:
+        file.write(site)
+    subprocess.run([haproxy, "-c", "-f", world.path("haproxy.cfg")], check=True, capture_output=True)
+    world.start("haproxy", [haproxy, "-db", "-f", world.path("haproxy.cfg")], lambda: answers_at(port))
+    speak_through_proxy(world, admin, port)
+
+
+def answers_at(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def speak_through_proxy(world, admin, port):
+    """Requests pass a proxy with their ids, and callers are told apart by the address that the proxy saw."""
     def ask(forwarded=None):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         headers = {"Authorization": f"Bearer {admin}", "X-Request-ID": "through the proxy"}
