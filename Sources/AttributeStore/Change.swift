@@ -30,6 +30,8 @@ package enum Change: Sendable, Hashable {
         version: UInt64, files: [PolicyFile], author: String, message: String, at: Int64, id: UniqueID = UniqueID())
     /// The version that decides.
     case activatePolicies(version: UInt64, author: String = "", message: String = "", at: Int64 = 0)
+    /// The version that decides beside it, with no consequence; nil withdraws it.
+    case setCandidate(version: UInt64?, author: String, at: Int64)
 
     /// A member of a group.
     package struct Member: Sendable, Hashable {
@@ -99,6 +101,8 @@ extension Change {
                 0: .unsigned(14), 10: .unsigned(version), 12: author.isEmpty ? nil : .text(author),
                 13: message.isEmpty ? nil : .text(message), 8: at == 0 ? nil : .number(at),
             ])
+        case .setCandidate(let version, let author, let at):
+            .record([0: .unsigned(15), 10: version.map { .unsigned($0) }, 12: .text(author), 8: .number(at)])
         }
     }
 
@@ -152,6 +156,8 @@ extension Change {
             self = .activatePolicies(
                 version: version, author: value[12]?.text ?? "", message: value[13]?.text ?? "",
                 at: value[8]?.int ?? 0)
+        case (15, _, _):
+            self = .setCandidate(version: value[10]?.uint, author: value[12]?.text ?? "", at: value[8]?.int ?? 0)
         default: return nil
         }
     }

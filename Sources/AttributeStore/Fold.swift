@@ -96,6 +96,8 @@ struct Fold: ~Copyable {
             return try putPolicies(version, id, files, author, message, at, transaction)
         case .activatePolicies(let version, let author, let message, let at):
             return try activate(version, author, message, at, transaction)
+        case .setCandidate(let version, let author, let at):
+            return try setCandidate(version, author, at, transaction)
         }
     }
 
@@ -235,11 +237,7 @@ struct Fold: ~Copyable {
         let prefix = entity + [0]
         try transaction.scan(databases.signals, prefix: prefix) { key, value in
             let name = String(decoding: key[prefix.count...], as: UTF8.self)
-            if let items = (try? CBORValue.decode(Array(value.dropFirst())))?.items, items.count == 3,
-                let text = items[0].text, let json = try? JSONValue.parse(text), let at = items[1].int
-            {
-                found[name] = SignalValue(value: json, at: at, expires: items[2].int)
-            }
+            if let signal = SignalValue(stored: value) { found[name] = signal }
             return true
         }
         return found
@@ -439,7 +437,7 @@ struct Fold: ~Copyable {
         return try writeSubjectView("user", id, transaction)
     }
 
-    private static func memberID(_ type: String, _ id: String) -> String {
+    static func memberID(_ type: String, _ id: String) -> String {
         type == "user" ? id : "\(type)\u{1}\(id)"
     }
 
@@ -568,6 +566,36 @@ struct Fold: ~Copyable {
         ])
         try transaction.put(
             databases.meta, Activation.prefix + Key.number(generations.policy), [Key.plain] + entry.encoded)
+        // It is no candidate any longer.
+        if try candidate(transaction)?.version == version { return try setCandidate(nil, author, at, transaction) }
+        return nil
+    }
+
+    private func candidate(_ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) -> Candidacy? {
+        try transaction.get(databases.meta, Candidacy.key).flatMap { Candidacy($0) }
+    }
+
+    /// Nothing but the daemon's shadow reads of it: no view is kept for a candidate.
+    private mutating func setCandidate(
+        _ version: UInt64?, _ author: String, _ at: Int64, _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> StoreError? {
+        let known = try candidate(transaction)
+        if known?.version == version { return nil }
+        if let version {
+            guard try StoredPolicies.read(version, databases, transaction) != nil else {
+                return StoreError(.versionUnknown, "no version \(version): `stile policy list` shows what there is")
+            }
+            if version == generations.activeVersion {
+                return StoreError(.valueInvalid, "version \(version) decides already: there is nothing to compare")
+            }
+        }
+        generations.candidate += 1
+        if let version {
+            let record = Candidacy(version: version, author: author, at: at, number: generations.candidate)
+            try transaction.put(databases.meta, Candidacy.key, record.stored)
+        } else {
+            try transaction.delete(databases.meta, Candidacy.key)
+        }
         return nil
     }
 
@@ -669,6 +697,37 @@ package struct Activation: Sendable {
         author = value[1]?.text ?? ""
         message = value[2]?.text ?? ""
         at = value[3]?.int ?? 0
+    }
+}
+
+/// A version that decides beside the active one, with no consequence.
+package struct Candidacy: Sendable, Hashable {
+    package var version: UInt64
+    package var author: String
+    /// Since when, ms since the epoch.
+    package var at: Int64
+    /// Each candidacy of a tenant has another number.
+    package var number: UInt64
+
+    static let key = Array("candidate".utf8)
+
+    init(version: UInt64, author: String, at: Int64, number: UInt64) {
+        self.version = version
+        self.author = author
+        self.at = at
+        self.number = number
+    }
+
+    init?(_ stored: [UInt8]) {
+        guard stored.first == Key.plain, let value = try? CBORValue.decode(Array(stored.dropFirst())),
+            let version = value[0]?.uint, let number = value[3]?.uint
+        else { return nil }
+        self.init(version: version, author: value[1]?.text ?? "", at: value[2]?.int ?? 0, number: number)
+    }
+
+    var stored: [UInt8] {
+        [Key.plain]
+            + CBORValue.record([0: .unsigned(version), 1: .text(author), 2: .number(at), 3: .unsigned(number)]).encoded
     }
 }
 

@@ -327,6 +327,9 @@ package struct LMDBWriteTransaction: ~Copyable {
 
     deinit { if !isDone { unsafe mdb_txn_abort(handle) } }
 
+    /// The id that snapshots have from this commit on.
+    package var id: UInt64 { UInt64(unsafe mdb_txn_id(handle)) }
+
     /// Makes all of it durable.
     package consuming func commit() throws(LMDBError) {
         isDone = true

@@ -7,7 +7,7 @@ struct TenantDatabases: Sendable {
         "signals", "views", "policies", "meta", "parents", "containers", "containerNumbers", "nesting",
     ]
 
-    /// u64 sequence → CBOR [time, change, ? members whose views were written]
+    /// u64 sequence → CBOR [time, change, members whose views were written or null, snapshot]; the last two only of late
     let log: LMDBDatabase
     /// type NUL id → format, active, JSON
     let subjects: LMDBDatabase
@@ -120,6 +120,11 @@ package struct Generations: Sendable, Hashable {
     package var hierarchy: UInt64 = 0
     /// The layout of views that the active version reads.
     package var layout: UInt32 = 0
+    /// Grows whenever a candidate is set or withdrawn.
+    package var candidate: UInt64 = 0
+
+    /// Moves whenever what is to be compiled has.
+    package var moves: UInt64 { policy &+ candidate }
 
     static let key = Array("generations".utf8)
 
@@ -127,14 +132,17 @@ package struct Generations: Sendable, Hashable {
 
     init?(_ bytes: some Collection<UInt8>) {
         let bytes = Array(bytes)
-        guard bytes.count == 29, bytes[0] == Key.plain else { return nil }
+        // The shorter ones were written before there were candidates.
+        guard bytes.count == 29 || bytes.count == 37, bytes[0] == Key.plain else { return nil }
         policy = Key.uint64(bytes[1..<9])
         activeVersion = Key.uint64(bytes[9..<17])
         hierarchy = Key.uint64(bytes[17..<25])
         layout = Key.uint32(bytes[25..<29])
+        candidate = Key.uint64(bytes[29...])
     }
 
     var bytes: [UInt8] {
         [Key.plain] + Key.number(policy) + Key.number(activeVersion) + Key.number(hierarchy) + Key.number(layout)
+            + Key.number(candidate)
     }
 }

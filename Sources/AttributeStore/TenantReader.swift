@@ -3,6 +3,7 @@
 public import DecisionEngine
 import Glibc
 import Memory
+package import PolicyLanguage
 
 /// Reads one tenant; one per thread.
 public struct TenantReader: ~Copyable {
@@ -20,6 +21,8 @@ public struct TenantReader: ~Copyable {
     private var presence: [UInt8] = []
     /// The layout whose types `presence` speaks of.
     private var presenceLayout: UInt32 = 0
+    /// Builds views that the store does not keep.
+    private var workshop: ViewWorkshop?
 
     /// Opens a tenant for reading.
     package init(_ store: Store, tenant: String) throws(StoreError) {
@@ -83,7 +86,7 @@ public struct TenantReader: ~Copyable {
     ///   - prefix: layout and type.
     ///   - id: its id, at most `StoreLimits.maxIDBytes` bytes; a longer one is nobody's.
     package mutating func view(_ prefix: ViewPrefix, id: UnsafeRawBufferPointer) throws(StoreError) -> RecordView {
-        guard try hasViews(prefix) else { return .empty }
+        guard try hasViews(prefix) else { return try unsafe built(prefix, id) }
         return try unsafe view(prefix, id: id, hash: hash(prefix, id))
     }
 
@@ -122,18 +125,35 @@ public struct TenantReader: ~Copyable {
     mutating func search(
         _ prefix: ViewPrefix, _ id: UnsafeRawBufferPointer, _ hash: UInt64
     ) throws(StoreError) -> RecordView {
-        guard id.count <= StoreLimits.maxIDBytes, try hasViews(prefix) else { return .empty }
+        guard id.count <= StoreLimits.maxIDBytes, try hasViews(prefix) else { return try unsafe built(prefix, id) }
         key.removeAll()
         unsafe key.append(prefix.bytes)
         unsafe key.append(id)
         do throws(LMDBError) {
             if let known = unsafe cache.find(prefix, id, hash: hash) { return try unsafe record(known) }
-            guard let value = try unsafe transaction.get(databases.views, key.borrowed) else { return .empty }
-            unsafe cache.store(key.borrowed, hash: hash, value)
-            return try unsafe record(value)
+            if let value = try unsafe transaction.get(databases.views, key.borrowed) {
+                unsafe cache.store(key.borrowed, hash: hash, value)
+                return try unsafe record(value)
+            }
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
+        return try unsafe built(prefix, id)
+    }
+
+    /// From now on views of a layout that the store may not keep are built when they are asked for: slower, and with
+    /// `value_invalid` where what is stored does not fit.
+    /// - Parameter catalog: what they are built by; nil asks for the kept ones alone.
+    package mutating func build(_ catalog: Catalog?, layout: UInt32) {
+        workshop = nil
+        if let catalog { workshop = ViewWorkshop(catalog, layout: layout) }
+    }
+
+    private mutating func built(_ prefix: ViewPrefix, _ id: UnsafeRawBufferPointer) throws(StoreError) -> RecordView {
+        guard let workshop, workshop.layout == prefix.layout, id.count <= StoreLimits.maxIDBytes,
+            let bytes = try workshop.record(prefix.type, unsafe String(decoding: id, as: UTF8.self), self)
+        else { return .empty }
+        return unsafe workshop.lend(bytes)
     }
 
     /// The record in a value of `views` whose key is in `key`.
@@ -218,11 +238,29 @@ public struct TenantReader: ~Copyable {
         return last
     }
 
+    /// The log's entries in order, as they are stored and lent for the call, until `body` returns false.
+    func walkLog(
+        _ body: (_ sequence: UInt64, _ stored: UnsafeRawBufferPointer) -> Bool
+    ) throws(StoreError) {
+        do throws(LMDBError) {
+            try unsafe transaction.walk(databases.log, from: Key.number(0 as UInt64)) { key, value in
+                unsafe body(Key.uint64(key), value)
+            }
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
+    }
+
     // MARK: Off the hot path
 
     /// A version of the policies.
     package func policies(version: UInt64) throws(StoreError) -> StoredPolicies? {
         try value(databases.policies, Key.number(version)).flatMap { StoredPolicies(version: version, $0) }
+    }
+
+    /// The version that decides beside the active one; nil when there is none.
+    package func candidate() throws(StoreError) -> Candidacy? {
+        try value(databases.meta, Candidacy.key).flatMap { Candidacy($0) }
     }
 
     /// The newest version's number; 0 when there is none.

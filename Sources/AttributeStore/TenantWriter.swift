@@ -81,7 +81,13 @@ package struct TenantWriter: ~Copyable {
                 if refusal != nil { break }
                 var entry = [CBORValue.number(time), change.cbor]
                 // The members that a group has lost stand nowhere in the change: readers with open questions want them.
-                if case .putGroup = change { entry.append(.array(fold.rewrittenMembers.map { .text($0) })) }
+                if case .putGroup = change {
+                    entry.append(.array(fold.rewrittenMembers.map { .text($0) }))
+                } else {
+                    entry.append(.null)
+                }
+                // So that it can be told which decisions have seen it.
+                entry.append(.unsigned(transaction.id))
                 try transaction.put(databases.log, Key.number(sequence), [Key.plain] + CBORValue.array(entry).encoded)
             }
             if refusal == nil {
@@ -122,22 +128,7 @@ package struct TenantWriter: ~Copyable {
     ) throws(StoreError) -> (version: UInt64, id: UniqueID) {
         // Activation keeps the views of this version and of the one before it. A daemon that could not compile the one
         // before would be left without the views of what it decides by.
-        let sources = files.map { SourceFile(name: $0.name, text: $0.text) }
-        if let policies = checkPolicies(sources, warns: false).policies {
-            let program: Program
-            do throws(CompileError) {
-                program = try compile(policies)
-            } catch {
-                throw StoreError(.policiesRejected, "the policies do not compile: \(error.message); nothing was stored")
-            }
-            let size = files.reduce(0) { $0 + $1.text.utf8.count }
-            if let problem = try store.tenant(tenant).limits.problem(
-                files: size, rules: policies.rules.count, tree: program.sizeInBytes)
-            {
-                throw StoreError(.budgetExceeded, "\(problem); nothing was stored")
-            }
-            if activates { try requireFit(policies.catalog, time: time) }
-        }
+        if let policies = try compilable(files), activates { try requireFit(policies.catalog, time: time) }
         let id = UniqueID()
         var version: UInt64 = 0
         let policies = databases.policies
@@ -150,6 +141,48 @@ package struct TenantWriter: ~Copyable {
             return .success(activates ? [put, activate] : [put])
         }
         return (version, id)
+    }
+
+    /// Refuses files that check and do not compile, or are too large for the tenant.
+    /// - Returns: nil when they do not check: the fold refuses those, with all that is wrong.
+    private func compilable(_ files: [PolicyFile]) throws(StoreError) -> CheckedPolicies? {
+        let sources = files.map { SourceFile(name: $0.name, text: $0.text) }
+        guard let policies = checkPolicies(sources, warns: false).policies else { return nil }
+        let program: Program
+        do throws(CompileError) {
+            program = try compile(policies)
+        } catch {
+            throw StoreError(.policiesRejected, "the policies do not compile: \(error.message); nothing was stored")
+        }
+        let size = files.reduce(0) { $0 + $1.text.utf8.count }
+        if let problem = try store.tenant(tenant).limits.problem(
+            files: size, rules: policies.rules.count, tree: program.sizeInBytes)
+        {
+            throw StoreError(.budgetExceeded, "\(problem); nothing was stored")
+        }
+        return policies
+    }
+
+    /// Lets a stored version decide beside the active one, with no consequence, in place of the candidate before.
+    /// - Throws: `version_unknown`; `policies_rejected` when this program cannot compile it; `value_invalid` when it decides
+    ///   already.
+    package mutating func setCandidate(version: UInt64, author: String, time: Int64) throws(StoreError) {
+        var reader = try TenantReader(store, tenant: tenant)
+        try reader.renew()
+        if let stored = try reader.policies(version: version), try compilable(stored.files) == nil {
+            throw StoreError(.policiesRejected, "version \(version) does not check: it cannot be the candidate")
+        }
+        try append([.setCandidate(version: version, author: author, at: time)], time: time)
+    }
+
+    /// Withdraws the candidate.
+    /// - Returns: the version that was it; nil when there was none.
+    package mutating func withdrawCandidate(author: String, time: Int64) throws(StoreError) -> UInt64? {
+        var reader = try TenantReader(store, tenant: tenant)
+        try reader.renew()
+        guard let known = try reader.candidate() else { return nil }
+        try append([.setCandidate(version: nil, author: author, at: time)], time: time)
+        return known.version
     }
 
     /// Refuses a catalog that stored values do not fit, with all of them told at once. The fold would refuse at the first;

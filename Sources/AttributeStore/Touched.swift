@@ -56,7 +56,7 @@ extension Touch {
 }
 
 /// Where the parts of a change lie that name entities (the keys of `Change.cbor`).
-private struct ChangeRanges {
+struct ChangeRanges {
     var kind: UInt64 = 0
     var type = 0..<0
     var id = 0..<0
@@ -65,6 +65,8 @@ private struct ChangeRanges {
     var removed = 0..<0
     /// Encoded array of the ids of members whose views were written.
     var rewritten = 0..<0
+    /// Encoded array of [type, id]: what a resource lies in.
+    var parents = 0..<0
 
     mutating func read(_ reader: inout CBORReader) throws(CBORError) {
         for _ in 0..<(try reader.map()) {
@@ -74,6 +76,7 @@ private struct ChangeRanges {
             case 2: id = try reader.text()
             case 6: members = try reader.skip()
             case 7: removed = try reader.skip()
+            case 14: parents = try reader.skip()
             default: try reader.skip()
             }
         }
@@ -97,7 +100,7 @@ private struct ChangeRanges {
             }
         case 6, 7: unsafe body(.entity(EntityHash.of("session", reader.slice(id))))
         case 8, 9: unsafe body(.entity(EntityHash.of("device", reader.slice(id))))
-        case 5, 13, 14: return
+        case 5, 13, 14, 15: return
         default: body(.everything)
         }
     }

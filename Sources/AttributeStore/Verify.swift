@@ -54,11 +54,16 @@ extension Store {
         } else {
             try compare(&reader, copy, &report)
         }
-        try copy.deleteTenant("verify")
-        for name in ["data.mdb", "lock.mdb", "doorbell"] { _ = unsafe unlink("\(scratch)/control/\(name)") }
-        _ = unsafe rmdir("\(scratch)/control")
-        _ = unsafe rmdir("\(scratch)/tenants")
+        try copy.removeScratch("verify")
         return report
+    }
+
+    /// Removes a scratch store with its one tenant; the directory itself stays.
+    package func removeScratch(_ tenant: String) throws(StoreError) {
+        try deleteTenant(tenant)
+        for name in ["data.mdb", "lock.mdb", "doorbell"] { _ = unsafe unlink("\(path)/control/\(name)") }
+        _ = unsafe rmdir("\(path)/control")
+        _ = unsafe rmdir("\(path)/tenants")
     }
 
     private func compare(
@@ -90,7 +95,7 @@ extension Store {
     }
 }
 
-/// Entries of the log: [time, change], and for a group's members those whose views were written anew.
+/// Entries of the log: [time, change], then what only some readers want (`TenantDatabases.log`).
 enum CBORLog {
     static func decode(_ stored: [UInt8]) throws(CBORError) -> (time: Int64, change: Change)? {
         let value = try CBORValue.decode(Array(stored.dropFirst()))

@@ -1,5 +1,6 @@
 // Documents and signals to the records that decisions read, in the catalog's order of attributes.
 
+import CBOR
 import DecisionEngine
 package import PolicyLanguage
 package import StrictJSON
@@ -22,6 +23,20 @@ struct SignalValue {
     var value: JSONValue
     var at: Int64
     var expires: Int64?
+
+    init(value: JSONValue, at: Int64, expires: Int64?) {
+        self.value = value
+        self.at = at
+        self.expires = expires
+    }
+
+    /// Reads a value of `signals`; nil when it is none.
+    init?(stored: [UInt8]) {
+        guard let items = (try? CBORValue.decode(Array(stored.dropFirst())))?.items, items.count == 3,
+            let text = items[0].text, let json = try? JSONValue.parse(text), let at = items[1].int
+        else { return nil }
+        self.init(value: json, at: at, expires: items[2].int)
+    }
 }
 
 /// Builds records for one catalog.

@@ -23,6 +23,9 @@ public struct ViewPrefix: @unchecked Sendable {
 
     /// A copy of the bytes.
     var array: [UInt8] { unsafe Array(bytes) }
+
+    /// The type's name.
+    var type: String { String(decoding: array.dropFirst(4).dropLast(), as: UTF8.self) }
 }
 
 /// The prefixes of a layout of views.

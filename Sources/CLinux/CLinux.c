@@ -213,6 +213,16 @@ int stile_pin(int processor) {
     return sched_setaffinity(0, sizeof set, &set);
 }
 
+int stile_set_idle(void) {
+    struct sched_param parameters = {0};
+    return sched_setscheduler(0, SCHED_IDLE, &parameters);
+}
+
+int64_t stile_find(const void *bytes, size_t count, const void *sought, size_t sought_count) {
+    const char *place = memmem(bytes, count, sought, sought_count);
+    return place ? place - (const char *)bytes : -1;
+}
+
 int stile_set_nice(int nice) {
     if (getpriority(PRIO_PROCESS, 0) <= nice) return 0;
     return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);

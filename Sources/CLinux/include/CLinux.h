@@ -76,6 +76,8 @@ int stile_futex_wake(uint32_t *word);
 int stile_set_nonblocking(int descriptor);
 /* Seconds after which a blocking read or write of a socket fails with EAGAIN. */
 int stile_set_timeout(int socket, int seconds);
+/* Where some bytes occur first in others; -1 where they do not. */
+int64_t stile_find(const void *bytes, size_t count, const void *sought, size_t sought_count);
 /* Milliseconds since the epoch, and microseconds of the monotonic clock. */
 int64_t stile_now_ms(void);
 uint64_t stile_monotonic_us(void);
@@ -83,6 +85,8 @@ uint64_t stile_monotonic_us(void);
 int stile_pin(int processor);
 /* Makes the calling thread at least as urgent as this nice value; nonzero when the system refuses. */
 int stile_set_nice(int nice);
+/* Lets the calling thread run only where nothing else wants to; nonzero when the system refuses. */
+int stile_set_idle(void);
 /* What the calling thread has used: microseconds of processor time, and how often the processor was taken from it. */
 struct stile_usage {
     uint64_t busy_us;
