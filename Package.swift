@@ -94,6 +94,14 @@ let package = Package(
                 "DecisionEngine", "AttributeStore", "DecisionPath",
             ],
             swiftSettings: strict),
+        // A logged decision, decided again and explained.
+        .target(
+            name: "DecisionReplay",
+            dependencies: [
+                "StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis", "AttributeStore",
+                "DecisionProtocol", "DecisionPath", "DecisionLog",
+            ],
+            swiftSettings: strict),
         .target(
             name: "DecisionServer",
             dependencies: [
@@ -195,7 +203,7 @@ let package = Package(
             dependencies: [
                 "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "LanguageTools", "DecisionEngine",
                 "PolicyAnalysis", "PolicyTesting", "PolicyDrawing", "AttributeStore",
-                "DecisionProtocol", "DecisionPath", "DecisionLog", "StileClient", "CLinux",
+                "DecisionProtocol", "DecisionPath", "DecisionLog", "DecisionReplay", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -276,6 +284,12 @@ let package = Package(
             name: "DecisionLogTests",
             dependencies: [
                 "DecisionLog", "DecisionPath", "DecisionProtocol", "AttributeStore", "Memory", "CBOR", "StrictJSON",
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "DecisionReplayTests",
+            dependencies: [
+                "DecisionReplay", "DecisionLog", "DecisionPath", "DecisionProtocol", "AttributeStore", "PolicyAnalysis",
+                "PolicyLanguage", "DecisionEngine", "StrictJSON",
             ], swiftSettings: strict),
         .testTarget(
             name: "DecisionProtocolTests", dependencies: ["DecisionProtocol", "CBOR", "StrictJSON"],

@@ -1,6 +1,7 @@
 // Reads a log from its beginning, or from where it had ended before: all lanes in one stream, by time.
 
 import CBOR
+import DecisionPath
 
 /// Something a log says.
 package enum LogEntry: Sendable, Hashable {
@@ -17,6 +18,8 @@ package struct LogEvent: Sendable, Hashable {
     package var text: String
     /// Decisions lost, where the event is about that.
     package var count: UInt64
+    /// Where a process began to write one of so many decisions.
+    package var sampledRate: UInt64?
 
     init?(_ kind: RecordKind, _ payload: [UInt8]) {
         guard kind != .seal, kind != .decision, let value = try? CBORValue.decode(payload) else { return nil }
@@ -39,6 +42,7 @@ package struct LogEvent: Sendable, Hashable {
             }
         case .opened:
             time = value[0]?.int ?? 0
+            if case .sampled(let rate)? = RecordingMode(text: value[2]?.text ?? "") { sampledRate = rate }
             text =
                 "\(value[1]?.text ?? "stiled") logs \(value[2]?.text ?? "every"), durable \(value[3]?.text ?? "unknown")"
         case .closed:

@@ -254,40 +254,14 @@ final class OfflineDecider {
     }
 
     private static func decider(_ store: Store, _ tenant: String) throws(ExitCode) -> TenantDecider {
-        try withStore { () throws(StoreError) -> TenantDecider in
-            let board = PolicyBoard(store: store)
-            _ = try board.load(tenant)
-            return try TenantDecider(tenant, board: board)
-        }
+        try withStore { () throws(StoreError) -> TenantDecider in try TenantDecider(tenant, of: store) }
     }
 
-    func answer(_ question: Question) -> Answer { decide(question) { _, _ in } }
+    func answer(_ question: Question) -> Answer { decider.answer(question, now: Terminal.nowMilliseconds) }
 
     /// The answer, and the policies with all that they read; these are nil where the question could not be put to them.
     func explained(_ question: Question) -> (answer: Answer, read: (program: Program, situation: Situation)?) {
-        var read: (program: Program, situation: Situation)?
-        let answer = decide(question) { head, frame in read = decider.situation(head, frame) }
-        return (answer, read)
-    }
-
-    private func decide(_ question: Question, _ beside: (FrameHead, CBORReader) -> Void) -> Answer {
-        decider.begin(now: Terminal.nowMilliseconds)
-        defer { decider.end() }
-        var output = CBORWriter()
-        let bytes = question.frame(id: 1)
-        unsafe bytes.withUnsafeBytes { buffer in
-            let frame = unsafe CBORReader(buffer)
-            var reader = frame
-            if let head = try? FrameHead(&reader) {
-                decider.answer(head, frame, &output)
-                beside(head, frame)
-            }
-        }
-        guard case .answer(_, let answer) = ServerFrame(Array(output.bytes.array.dropFirst(ProtocolLimits.prefixBytes)))
-        else {
-            return .failClosed(code: "malformed_question", message: "the question could not be encoded")
-        }
-        return answer
+        decider.explained(question, now: Terminal.nowMilliseconds)
     }
 
     func close() { if let directory { Files.removeAll(directory) } }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import DecisionEngine
+import DecisionReplay
 import PolicyAnalysis
 import PolicyLanguage
 import StrictJSON
@@ -250,24 +251,5 @@ private struct RegionGroup {
             }
         }
         return groups
-    }
-}
-
-extension Outcome {
-    var json: JSONValue {
-        switch self {
-        case .permit: return .object(["outcome": .string("permit")])
-        case .deny: return .object(["outcome": .string("deny")])
-        case .error: return .object(["outcome": .string("error")])
-        case .stepUp(let demand):
-            var members = [JSONMember("outcome", .string("step_up"))]
-            if let level = demand.level { members.append(JSONMember("level", .string(level))) }
-            if demand.within != .max { members.append(JSONMember("within_ms", .integer(demand.within))) }
-            if demand.methods != 0 {
-                let names = AuthenticationMethods.list(demand.methods)
-                members.append(JSONMember("methods", .array(names.map { .string($0) })))
-            }
-            return .object(members)
-        }
     }
 }

@@ -4,6 +4,7 @@ import ArgumentParser
 import DecisionEngine
 import DecisionPath
 import DecisionProtocol
+import DecisionReplay
 import PolicyAnalysis
 import PolicyLanguage
 import StrictJSON

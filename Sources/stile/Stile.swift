@@ -17,9 +17,9 @@ struct Stile: ParsableCommand {
                                      stile dev policies/ledger
 
             Exit codes: 0 done or permit; 1 findings, failed tests or deny; 2 step-up; 3 a question that is an error; \
-            4 not proven; 5 tests reach too little; 64 wrong arguments; 65 wrong data or policies; 66 something to read is \
-            missing; 69 the server cannot be asked; 70 the store refused or failed. Colours respect NO_COLOR; --json is \
-            for programs.
+            4 not proven; 5 tests reach too little; 6 decided otherwise than it was logged; 64 wrong arguments; 65 wrong \
+            data or policies; 66 something to read is missing; 69 the server cannot be asked; 70 the store refused or \
+            failed. Colours respect NO_COLOR; --json is for programs.
             """,
         version: version,
         subcommands: [

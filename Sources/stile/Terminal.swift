@@ -12,6 +12,7 @@ enum Exit {
     static let questionError = ExitCode(3)
     static let notProven = ExitCode(4)
     static let coverage = ExitCode(5)
+    static let differs = ExitCode(6)
     static let data = ExitCode(65)
     static let noInput = ExitCode(66)
     static let unavailable = ExitCode(69)
@@ -156,9 +157,11 @@ enum Files {
     }
 
     /// A directory of our own that nobody else can enter.
-    static func temporaryDirectory() throws(ExitCode) -> String {
+    /// - Parameter inMemory: nothing in it is to reach a disk, where the system has such a place.
+    static func temporaryDirectory(inMemory: Bool = false) throws(ExitCode) -> String {
         var base = "/tmp"
         if let value = unsafe getenv("TMPDIR") { base = unsafe String(cString: value) }
+        if inMemory, unsafe access("/dev/shm", W_OK | X_OK) == 0 { base = "/dev/shm" }
         var template = Array("\(base)/stile-\(String(repeating: "X", count: 6))".utf8CString)
         let made: String? = unsafe template.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress, let path = unsafe mkdtemp(base) else { return nil }

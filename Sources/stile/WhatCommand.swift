@@ -5,6 +5,7 @@ import AttributeStore
 import DecisionEngine
 import DecisionPath
 import DecisionProtocol
+import DecisionReplay
 import PolicyAnalysis
 import PolicyLanguage
 import StrictJSON

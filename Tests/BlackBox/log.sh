@@ -37,6 +37,35 @@ show --decision "$id" | grep -q 'permit .*user:bob  read  payrun:p  by Payroll/r
 show --format ocsf --decision "$id" | grep -q '"class_uid":6003.*"decision":"permit"' || fail "ocsf"
 ok "decisions are shown by id, outcome, rule, subject and time, as text, JSON and OCSF"
 
+# Explained later: by the version and the values of then, though both are others now.
+explain() { stile why --store "$store" --tenant acme "$@"; }
+await logged 3
+explain "$id" >"$work/why" || fail "a logged permit is explained with another code"
+words() { tr '\n' ' ' <"$work/why" | tr -s ' '; }
+[[ $(words) = PERMIT*"the same answer"*"Nothing of it has changed since"* ]] ||
+  { cat "$work/why" >&2; fail "why of a decision"; }
+echo '{"delete":{"type":"user","id":"bob"}}' | stile load --store "$store" --tenant acme >/dev/null
+mkdir "$work/later"
+cp "$ledger"/*.stile "$work/later"
+sed -i 's/^catalog "ledger" version [0-9.]*/catalog "ledger" version 9.9.9/' "$work/later"/*.stile
+stile policy push "$work/later" --store "$store" --tenant acme >/dev/null
+explain "$id" >"$work/why" || fail "a decision is not decided again as it was"
+[[ $(words) = *"the same answer"*"Changed since: the subject (1×"*"Version 2 decides now"* ]] ||
+  { cat "$work/why" >&2; fail "what has changed since is not told"; }
+status=0
+explain --json "$id" >"$work/why" || status=$?
+[ "$status" = 0 ] && grep -q '"agrees":true.*"changed_since":\[{"part":"subject".*"candidates":\[' "$work/why" || fail "why as JSON"
+denied=$(show --outcome error --json | sed -n '1s/.*"decision_id":"\([0-9a-f]*\)".*/\1/p')
+status=0
+explain "$denied" >"$work/why" || status=$?
+[ "$status" = 3 ] && grep -q 'the same answer' "$work/why" || { cat "$work/why" >&2; fail "why of an error ($status)"; }
+refuses 66 "decision_unknown" stile why --store "$store" --tenant acme 00000000000000000000000000000000
+refuses 66 "log_missing" stile why --store "$store" --tenant acme --log-dir "$work/nowhere" "$id"
+refuses 64 "needs --store" stile why --socket "$socket" --tenant acme "$id"
+stile policy rollback 1 --store "$store" --tenant acme >/dev/null
+grep '"bob"' "$ledger"/data/*.jsonl -h | stile load --store "$store" --tenant acme >/dev/null
+ok "a decision's id is explained by the version that made it, on the values of then, with what has changed since"
+
 # The program itself, so that the kill hits it.
 "$binaries/stile" log follow --store "$store" --tenant acme --json >"$work/followed" &
 started

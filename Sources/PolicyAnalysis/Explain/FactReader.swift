@@ -9,10 +9,13 @@ struct FactReader {
     private let situation: Situation
     private let interpreter: Interpreter
     private let words: ConditionText
+    /// Attributes whose values are not known, as `resource.total`.
+    private let masked: Set<String>
 
-    init(_ policies: CheckedPolicies, _ situation: Situation) {
+    init(_ policies: CheckedPolicies, _ situation: Situation, masked: Set<String> = []) {
         self.policies = policies
         self.situation = situation
+        self.masked = masked
         interpreter = Interpreter(policies)
         words = ConditionText(policies, subjectType: situation.subjectType)
     }
@@ -96,6 +99,7 @@ struct FactReader {
         switch situation.given[reference.scope]?[reference.name] {
         case .value: return attribute.isStored ? "as the question says" : nil
         case .malformed: return "of another type in the question"
+        case nil where isMasked(reference): return "masked in the log" + (hasDefault ? ", so its default here" : "")
         case nil: break
         }
         switch reference.scope {
@@ -104,6 +108,10 @@ struct FactReader {
             return hasDefault ? "its default; no device is known" : "no device is known"
         default: return hasDefault ? "its default" : nil
         }
+    }
+
+    private func isMasked(_ reference: AttributeReference) -> Bool {
+        masked.contains("\(reference.scope).\(reference.name)")
     }
 
     // MARK: Sentences
@@ -154,7 +162,7 @@ struct FactReader {
                 + ConstantText.quoted(schedule.text)
         case .role(let role): return "role \(policies.roles[role].name) does \(isNeeded ? "not hold" : "hold")"
         case .has(let reference):
-            if isNeeded { return "\(words.name(reference)) has no value" }
+            if isNeeded { return "\(words.name(reference)) \(lack(reference))" }
             return "\(state(.attribute(reference)))\(needs) none"
         }
     }
@@ -162,7 +170,10 @@ struct FactReader {
     /// `user.department is "Sales"`.
     private func state(_ operand: Operand) -> String {
         let name = words.write(operand)
-        guard let value = interpreter.value(operand, situation) else { return "\(name) has no value" }
+        guard let value = interpreter.value(operand, situation) else {
+            if case .attribute(let reference) = operand { return "\(name) \(lack(reference))" }
+            return "\(name) has no value"
+        }
         var remarks: [String] = []
         switch operand {
         case .attribute(let reference), .count(let reference):
@@ -175,6 +186,10 @@ struct FactReader {
         }
         let text = operand.isSum ? sum(operand, value) : self.text(value, operand)
         return "\(name) is \(text)" + (remarks.isEmpty ? "" : " (\(remarks.joined(separator: "; ")))")
+    }
+
+    private func lack(_ reference: AttributeReference) -> String {
+        isMasked(reference) ? "has no value here (masked in the log)" : "has no value"
     }
 
     /// What the other side of a comparison is; of an attribute its value and name.
@@ -279,6 +294,12 @@ struct FactReader {
                 case .application: "the application registers it"
                 default: "it is provisioned"
                 }
+            }
+            if isMasked(reference) {
+                return (
+                    words.name(reference),
+                    "was given and is masked in the log (\(type)): nothing can be said without it"
+                )
             }
             let mend = Array(Set(sources)).sorted().joined(separator: ", or ")
             return (words.name(reference), "has no value (\(type)): no decision until \(mend)")

@@ -63,7 +63,11 @@ package struct Why: Sendable {
     /// - Parameters:
     ///   - program: the policies, compiled.
     ///   - situation: the question with all it reads.
-    package init(_ program: Program, _ situation: Situation, limits: ChangeSearch.Limits = ChangeSearch.Limits()) {
+    ///   - masked: attributes that the question gave and of which the values are not known, as `resource.total`.
+    package init(
+        _ program: Program, _ situation: Situation, limits: ChangeSearch.Limits = ChangeSearch.Limits(),
+        masked: Set<String> = []
+    ) {
         let policies = program.policies
         var scratch = DecisionScratch()
         let decided = program.decide(situation, &scratch)
@@ -71,7 +75,7 @@ package struct Why: Sendable {
         verdict = decided.verdict
         rules = decided.rules
         outcome = Outcome(verdict.kind, verdict.demand, level: verdict.level, policies.catalog.assurance)
-        let reader = FactReader(policies, situation)
+        let reader = FactReader(policies, situation, masked: masked)
         candidates =
             verdict.cause == .unknownSubject || verdict.cause == .actionNotDefined
             ? [] : Self.candidates(policies, situation, reader)
