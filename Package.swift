@@ -94,6 +94,14 @@ let package = Package(
                 "DecisionEngine", "AttributeStore", "DecisionPath",
             ],
             swiftSettings: strict),
+        // A candidate version beside the live one.
+        .target(
+            name: "DecisionShadow",
+            dependencies: [
+                "CLinux", "Memory", "CBOR", "StrictJSON", "PolicyLanguage", "DecisionEngine", "AttributeStore",
+                "DecisionProtocol", "DecisionPath", "DecisionLog",
+            ],
+            swiftSettings: strict),
         // A logged decision, decided again and explained.
         .target(
             name: "DecisionReplay",
@@ -106,7 +114,7 @@ let package = Package(
             name: "DecisionServer",
             dependencies: [
                 "CLinux", "ServiceManager", "Memory", "CBOR", "DecisionProtocol", "DecisionPath", "DecisionLog",
-                "DecisionEngine", "PolicyLanguage", "AttributeStore",
+                "DecisionShadow", "DecisionEngine", "PolicyLanguage", "AttributeStore",
             ],
             swiftSettings: strict),
         .target(
@@ -203,7 +211,8 @@ let package = Package(
             dependencies: [
                 "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "LanguageTools", "DecisionEngine",
                 "PolicyAnalysis", "PolicyTesting", "PolicyDrawing", "AttributeStore",
-                "DecisionProtocol", "DecisionPath", "DecisionLog", "DecisionReplay", "StileClient", "CLinux",
+                "DecisionProtocol", "DecisionPath", "DecisionLog", "DecisionReplay", "DecisionShadow",
+                "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -284,6 +293,11 @@ let package = Package(
             name: "DecisionLogTests",
             dependencies: [
                 "DecisionLog", "DecisionPath", "DecisionProtocol", "AttributeStore", "Memory", "CBOR", "StrictJSON",
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "DecisionShadowTests",
+            dependencies: [
+                "DecisionShadow", "DecisionLog", "DecisionPath", "DecisionProtocol", "AttributeStore", "StrictJSON",
             ], swiftSettings: strict),
         .testTarget(
             name: "DecisionReplayTests",

@@ -18,7 +18,7 @@ import DecisionProtocol
 import Memory
 
 /// Encodes decisions, with memory that is used again.
-struct DecisionEncoder: ~Copyable {
+package struct DecisionEncoder: ~Copyable {
     private var output = CBORWriter()
     private var question = CBORWriter()
     private var answerPairs: [(key: UInt64, value: Range<Int>)] = []
@@ -30,17 +30,17 @@ struct DecisionEncoder: ~Copyable {
     private let sampledRate: UInt64?
 
     /// - Parameter sampledRate: written beside each decision when only one of so many is written.
-    init(sampledRate: UInt64?) { self.sampledRate = sampledRate }
+    package init(sampledRate: UInt64?) { self.sampledRate = sampledRate }
 
     /// What is looked up before the question can be masked.
-    struct Facts {
-        var policyVersion: UInt64 = 0
-        var decisionID = 0..<0
+    package struct Facts {
+        package var policyVersion: UInt64 = 0
+        package var decisionID = 0..<0
     }
 
     /// Reads the answer's pairs.
     /// - Returns: nil when the answer cannot be read: nothing can be said of this decision.
-    mutating func begin(_ record: RingRecord) -> Facts? {
+    package mutating func begin(_ record: RingRecord) -> Facts? {
         answerPairs.removeAll(keepingCapacity: true)
         kind = nil
         var facts = Facts()
@@ -69,7 +69,7 @@ struct DecisionEncoder: ~Copyable {
 
     /// The payload of the record that `begin` has read.
     /// - Parameter plan: nil when it cannot be known what may be written: then nothing of the question is.
-    mutating func encode(_ record: RingRecord, _ plan: MaskingPlan?) -> UnsafeRawBufferPointer {
+    package mutating func encode(_ record: RingRecord, _ plan: MaskingPlan?) -> UnsafeRawBufferPointer {
         do throws(CBORError) {
             if let plan {
                 try mask(record, plan)

@@ -16,6 +16,11 @@ package struct LogNotice: Sendable {
     /// Decisions are being lost, or something was tampered with.
     package var isError: Bool
     package var text: String
+
+    package init(isError: Bool, text: String) {
+        self.isError = isError
+        self.text = text
+    }
 }
 
 /// The log's shared half. Reactors take recorders of it; one thread runs it.

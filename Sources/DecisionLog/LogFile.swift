@@ -23,23 +23,23 @@ package struct LogError: Error, Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Another holds the lock, or the file is not there.
-    var isLocked: Bool { code == EWOULDBLOCK }
+    package var isLocked: Bool { code == EWOULDBLOCK }
     var isMissing: Bool { code == ENOENT }
 }
 
 /// An open file.
-struct LogFile: ~Copyable {
+package struct LogFile: ~Copyable {
     private let descriptor: Int32
     let path: String
 
     /// How a file is opened.
-    enum Use {
+    package enum Use {
         case read, write, create
         /// Made when it is missing.
         case update
     }
 
-    init(_ path: String, _ use: Use) throws(LogError) {
+    package init(_ path: String, _ use: Use) throws(LogError) {
         let flags: Int32
         switch use {
         case .read: flags = O_RDONLY
@@ -57,12 +57,12 @@ struct LogFile: ~Copyable {
 
     /// Takes the file's lock, which ends with the file.
     /// - Throws: a code of EWOULDBLOCK when another has it.
-    func lock() throws(LogError) {
+    package func lock() throws(LogError) {
         if flock(descriptor, LOCK_EX | LOCK_NB) != 0 { throw LogError("locking \(path)", code: errno) }
     }
 
     /// Bytes of the file.
-    var count: Int {
+    package var count: Int {
         var info = stat()
         return unsafe fstat(descriptor, &info) == 0 ? Int(info.st_size) : 0
     }
@@ -94,7 +94,7 @@ struct LogFile: ~Copyable {
     }
 
     /// Writes all bytes at an offset.
-    func write(_ bytes: [UInt8], at offset: Int) throws(LogError) {
+    package func write(_ bytes: [UInt8], at offset: Int) throws(LogError) {
         let failure: LogError? = unsafe bytes.withUnsafeBytes { buffer in
             do throws(LogError) {
                 try unsafe write(buffer, at: offset)
@@ -107,7 +107,7 @@ struct LogFile: ~Copyable {
     }
 
     /// Reads up to `count` bytes from an offset.
-    func read(_ count: Int, at offset: Int) throws(LogError) -> [UInt8] {
+    package func read(_ count: Int, at offset: Int) throws(LogError) -> [UInt8] {
         var code: Int32 = 0
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
             while used < count {
@@ -141,14 +141,14 @@ struct LogFile: ~Copyable {
 }
 
 /// Names in the file system.
-enum LogFiles {
+package enum LogFiles {
     /// Makes a directory; the one above it must exist.
-    static func makeDirectory(_ path: String) throws(LogError) {
+    package static func makeDirectory(_ path: String) throws(LogError) {
         if unsafe mkdir(path, 0o750) != 0, errno != EEXIST { throw LogError("making \(path)", code: errno) }
     }
 
     /// Names in a directory, sorted; none when there is no directory.
-    static func list(_ path: String) -> [String] {
+    package static func list(_ path: String) -> [String] {
         guard let directory = unsafe opendir(path) else { return [] }
         defer { unsafe closedir(directory) }
         var names: [String] = []
@@ -169,11 +169,11 @@ enum LogFiles {
         if fsync(descriptor) != 0 { throw LogError("syncing \(path)", code: errno) }
     }
 
-    static func move(_ path: String, to other: String) throws(LogError) {
+    package static func move(_ path: String, to other: String) throws(LogError) {
         if unsafe rename(path, other) != 0 { throw LogError("renaming \(path)", code: errno) }
     }
 
-    static func remove(_ path: String) throws(LogError) {
+    package static func remove(_ path: String) throws(LogError) {
         if unsafe unlink(path) != 0, errno != ENOENT { throw LogError("removing \(path)", code: errno) }
     }
 

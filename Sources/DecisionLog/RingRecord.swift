@@ -3,28 +3,28 @@
 // INVARIANT of this unsafe file: a record's readers point into the ring; they are used before the ring's `release`.
 // Lengths are checked here, because a ring may have been left behind by another program.
 
-import CBOR
+package import CBOR
 import DecisionPath
-import DecisionProtocol
+package import DecisionProtocol
 import Glibc
 
 /// A decision in a ring.
 @safe
-struct RingRecord {
+package struct RingRecord {
     private typealias Layout = DecisionRingLayout
     /// The tenant's id.
-    let tenant: UnsafeRawBufferPointer
-    let answer: CBORReader
+    package let tenant: UnsafeRawBufferPointer
+    package let answer: CBORReader
     /// Pairs of the answer that are there; nil for all.
-    let answerPairs: Int?
+    package let answerPairs: Int?
     /// What the ranges are of.
-    let question: CBORReader
-    private(set) var ranges: QuestionRanges
+    package let question: CBORReader
+    package private(set) var ranges: QuestionRanges
     /// The properties were too long to be recorded, and names may be cut.
-    let lacksProperties: Bool
+    package let lacksProperties: Bool
 
     /// Nil when the bytes are no decision.
-    init?(_ bytes: UnsafeRawBufferPointer) {
+    package init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= Layout.headBytes else { return nil }
         func word(_ offset: Int) -> Int {
             Int(UInt32(littleEndian: unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))

@@ -32,8 +32,12 @@ package final class CompiledTenant: Sendable {
     /// Per entity type: whether it can ask. Kept apart because touching the catalog's value would count references.
     let isSubject: [Bool]
 
+    /// The layout of views that the store does not keep.
+    package static let builtLayout = UInt32.max
+
     /// Checks and compiles a stored version.
-    package convenience init(_ stored: StoredPolicies) throws(ActivationError) {
+    /// - Parameter layout: of the views that it is to read; nil for its own.
+    package convenience init(_ stored: StoredPolicies, layout: UInt32? = nil) throws(ActivationError) {
         let sources = stored.files.map { SourceFile(name: $0.name, text: $0.text) }
         let result = checkPolicies(sources, warns: false)
         guard let policies = result.policies else {
@@ -47,7 +51,7 @@ package final class CompiledTenant: Sendable {
         } catch {
             throw ActivationError(description: "version \(stored.version) does not compile: \(error)")
         }
-        self.init(program, version: stored.version, layout: stored.layout)
+        self.init(program, version: stored.version, layout: layout ?? stored.layout)
     }
 
     /// Takes a compiled program.

@@ -21,6 +21,17 @@ package struct TenantState: Sendable {
     package var limits = TenantLimits()
     /// What it has taken.
     package let budget = TenantBudget()
+    /// What decides beside it, with no consequence; nil without one.
+    package var candidate: CandidateState?
+}
+
+/// How a tenant's candidate stands.
+package struct CandidateState: Sendable {
+    package var candidacy: Candidacy
+    /// Nil when it does not compile.
+    package var compiled: CompiledTenant?
+    /// `ready`, or why it does not decide.
+    package var message: String
 }
 
 /// All tenants being served. A change of a tenant's policies is compiled here, off every hot path, and published in
@@ -70,7 +81,7 @@ package final class PolicyBoard: Sendable {
         var reader = try TenantReader(store, tenant: tenant)
         try reader.renew()
         let generations = try reader.generations()
-        if let known, known.generation == generations.policy, known.allowedUsers == record.allowedUsers,
+        if let known, known.generation == generations.moves, known.allowedUsers == record.allowedUsers,
             known.limits == record.limits
         {
             return known
@@ -81,13 +92,14 @@ package final class PolicyBoard: Sendable {
         state.budget.set(record.limits)
         let before = state.compiled?.program.sizeInBytes ?? 0
         state.storedVersion = generations.activeVersion
-        state.generation = generations.policy
+        state.generation = generations.moves
         if generations.activeVersion > 0, state.compiled?.version != generations.activeVersion {
             try activate(generations.activeVersion, &state, &reader)
         } else if state.compiled != nil {
             state.message = "ready"
         }
         state.budget.exchange(policyBytes: before, for: state.compiled?.program.sizeInBytes ?? 0)
+        state.candidate = try candidate(state, &reader)
         let finished = state
         states.withLock { $0[tenant] = finished }
         published.wrappingAdd(1, ordering: .releasing)
@@ -125,6 +137,25 @@ package final class PolicyBoard: Sendable {
         }
     }
 
+    private func candidate(
+        _ state: TenantState, _ reader: inout TenantReader
+    ) throws(StoreError) -> CandidateState? {
+        guard let candidacy = try reader.candidate() else { return nil }
+        guard let stored = try reader.policies(version: candidacy.version) else {
+            return CandidateState(
+                candidacy: candidacy, compiled: nil, message: "version \(candidacy.version) is missing in the store")
+        }
+        // Views are kept for what decides alone; for another layout they are built when they are asked for.
+        let layout = stored.layout == state.compiled?.layout ? stored.layout : CompiledTenant.builtLayout
+        if let known = state.candidate, known.candidacy == candidacy, known.compiled?.layout == layout { return known }
+        do throws(ActivationError) {
+            let compiled = try CompiledTenant(stored, layout: layout)
+            return CandidateState(candidacy: candidacy, compiled: compiled, message: "ready")
+        } catch {
+            return CandidateState(candidacy: candidacy, compiled: nil, message: error.description)
+        }
+    }
+
     /// Counters for a thread's answers about a tenant.
     func makeCounters(_ tenant: String) -> DecisionCounters {
         let made = DecisionCounters()
@@ -137,6 +168,12 @@ package final class PolicyBoard: Sendable {
         var tally = DecisionTally()
         for counters in counters.withLock({ $0[tenant] ?? [] }) { counters.add(to: &tally) }
         return tally
+    }
+
+    /// Publishes how a tenant stands as another board has it.
+    package func adopt(_ tenant: String, _ state: TenantState) {
+        states.withLock { $0[tenant] = state }
+        published.wrappingAdd(1, ordering: .releasing)
     }
 
     /// Forgets tenants that the registry no longer has, so that their next question is refused.

@@ -10,6 +10,16 @@ package import DecisionProtocol
 import Memory
 import PolicyLanguage
 
+/// What a decider decides by.
+package enum DecidingRole: Sendable, Hashable {
+    /// The active version, for whoever asks.
+    case live
+    /// The active version, once more: nothing is counted, and no budget is used.
+    case repeated
+    /// The candidate.
+    case candidate
+}
+
 /// Decides for one tenant on one thread.
 package final class TenantDecider {
     package let tenant: String
@@ -72,6 +82,11 @@ package final class TenantDecider {
     }
     /// The same object, held by `recorder`.
     private var lentRecorder: Lent<DecisionRecorder>?
+    /// Where they are handed over while a candidate decides beside; nil never does.
+    package var shadowRecorder: DecisionRecorder?
+    /// The same while there is a candidate.
+    private var shadow: DecisionRecorder?
+    private let role: DecidingRole
     /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
     package private(set) var epoch: UInt64 = 0
     private var hadFailure = false
@@ -88,11 +103,13 @@ package final class TenantDecider {
     private var places: UInt64 = 0
 
     /// Opens the tenant's store for reading.
-    package init(_ tenant: String, board: PolicyBoard) throws(StoreError) {
+    package init(_ tenant: String, board: PolicyBoard, role: DecidingRole = .live) throws(StoreError) {
         self.tenant = tenant
         self.board = board
+        self.role = role
         reader = try TenantReader(board.store, tenant: tenant)
-        counters = board.makeCounters(tenant)
+        // What nobody has asked is not to be counted.
+        counters = role == .live ? board.makeCounters(tenant) : DecisionCounters()
     }
 
     // MARK: Wake-ups
@@ -128,6 +145,9 @@ package final class TenantDecider {
         return true
     }
 
+    /// The version that decides in this wake-up; nil for none.
+    package var decidingVersion: UInt64? { compiled?.version }
+
     /// The snapshot of this wake-up; grows with each commit.
     package var snapshotID: UInt64 { snapshot }
 
@@ -152,8 +172,8 @@ package final class TenantDecider {
     /// True once for each generation of policies that the store has and the board has not dealt with.
     @inline(__always)
     package func takeRefreshRequest() -> Bool {
-        guard wantsRefresh, askedGeneration != generations.policy else { return false }
-        askedGeneration = generations.policy
+        guard wantsRefresh, askedGeneration != generations.moves else { return false }
+        askedGeneration = generations.moves
         return true
     }
 
@@ -180,14 +200,19 @@ package final class TenantDecider {
         stampedAt = .min
         generations = try reader.generations()
         if current != publication {
-            if compiled !== state?.compiled { epoch &+= 1 }
-            compiled = state?.compiled
+            let candidate = state?.candidate?.compiled
+            let chosen = role == .candidate ? candidate : state?.compiled
+            if compiled !== chosen { epoch &+= 1 }
+            compiled = chosen
             compiledGeneration = state?.generation ?? 0
-            budget = state?.budget
+            budget = role == .live ? state?.budget : nil
+            shadow = candidate == nil ? nil : shadowRecorder
+            let isBuilt = chosen?.layout == CompiledTenant.builtLayout
+            reader.build(isBuilt ? chosen?.program.catalog : nil, layout: CompiledTenant.builtLayout)
             rate = budget?.questionsPerSecond ?? 0
             if rate == 0 { places = 0 }
         }
-        wantsRefresh = compiledGeneration < generations.policy
+        wantsRefresh = compiledGeneration < generations.moves
         if let compiled, generations.hierarchy != groupsHierarchy || compiled.version != groupsVersion {
             let names = compiled.program.policies.groups
             groups = MembershipIndex(pairs: try reader.groups(below: names), namedCount: names.count)
@@ -265,11 +290,12 @@ package final class TenantDecider {
                 answer(verdict, question, frame, &inputs, compiled, id, &output)
             }
         }
+        handOver(question, frame, isWhole: true, output, from: start &+ ProtocolLimits.prefixBytes)
         guard let recorder = lentRecorder else { return true }
         let answer = unsafe UnsafeRawBufferPointer(
             rebasing: output.bytes.borrowed[(start &+ ProtocolLimits.prefixBytes)...])
         if !recorder.with({ unsafe $0.recordWhole(frame, answer) }) {
-            record(question, frame, isWhole: false, output, from: start &+ ProtocolLimits.prefixBytes)
+            log(question, frame, isWhole: false, output, from: start &+ ProtocolLimits.prefixBytes)
         }
         return true
     }
@@ -479,8 +505,27 @@ package final class TenantDecider {
         _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ output: borrowing CBORWriter,
         from start: Int
     ) {
+        handOver(question, frame, isWhole: isWhole, output, from: start)
+        log(question, frame, isWhole: isWhole, output, from: start)
+    }
+
+    private func log(
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ output: borrowing CBORWriter,
+        from start: Int
+    ) {
         guard let recorder else { return }
         unsafe recorder.record(
+            question, frame, isWhole: isWhole, UnsafeRawBufferPointer(rebasing: output.bytes.borrowed[start...]))
+    }
+
+    /// To the candidate, where there is one.
+    @inline(__always)
+    private func handOver(
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, isWhole: Bool, _ output: borrowing CBORWriter,
+        from start: Int
+    ) {
+        guard let shadow else { return }
+        unsafe shadow.record(
             question, frame, isWhole: isWhole, UnsafeRawBufferPointer(rebasing: output.bytes.borrowed[start...]))
     }
 

@@ -5,6 +5,7 @@ import AttributeStore
 import CLinux
 import DecisionLog
 import DecisionPath
+import DecisionShadow
 import Glibc
 import ServiceManager
 import Synchronization
@@ -42,9 +43,11 @@ package final class DecisionServer {
         let storeBell = StoreBell(configuration.store, control: controlBell)
         try loadTenants(storeBell)
         try startLog()
+        let shadow = try startShadow()
         let (listener, predecessor) = try listen()
         let state = ServerState(
-            configuration, board: board, log: log, storeBell: storeBell, listener: listener, desks: try makeDesks())
+            configuration, board: board, log: log, shadow: shadow, storeBell: storeBell, listener: listener,
+            desks: try makeDesks())
         try startReactors(state)
         let isHeard = Thread.start("bell") { storeBell.run() }
         guard isHeard else { throw ServerError(.system, "a thread could not be started") }
@@ -125,6 +128,24 @@ package final class DecisionServer {
         }
     }
 
+    /// Where candidates decide beside, and its thread.
+    private func startShadow() throws(ServerError) -> ShadowDesk {
+        let shadow: ShadowDesk
+        do throws(LogError) {
+            shadow = try ShadowDesk(
+                configuration.store, keptUses: configuration.log?.keptUses ?? LogSettings().keptUses
+            ) { notice in
+                ServerLog.write(notice.isError ? .error : .notice, notice.text)
+            }
+            let isRunning = Thread.start("shadow") { shadow.run() }
+            guard isRunning else { throw LogError("a thread could not be started") }
+        } catch {
+            throw ServerError(.system, "candidates: \(error)")
+        }
+        shadow.follow(board)
+        return shadow
+    }
+
     private func makeDesks() throws(ServerError) -> [ReactorDesk] {
         var desks: [ReactorDesk] = []
         for _ in 0..<configuration.reactors {
@@ -184,6 +205,7 @@ package final class DecisionServer {
             if board.publication != toldReactors {
                 toldReactors = board.publication
                 storeBell.wakeListeners()
+                state.shadow.follow(board)
             }
             if let watchdog, stile_monotonic_us() >= nextSign {
                 Systemd.notify("WATCHDOG=1")
@@ -261,6 +283,9 @@ package final class DecisionServer {
         if let log, !log.stop(timeout: 10_000) {
             ServerLog.write(.error, "the decision log is not written to its end: its disk takes no more")
         }
+        if !state.shadow.stop(timeout: 2_000) {
+            ServerLog.write(.notice, "what candidates have decided in the last moment is not written down")
+        }
         // A successor has the file with the socket.
         if successor == 0, let path = state.listener.path { _ = unsafe unlink(path) }
         ServerLog.write(.notice, "stopped")
@@ -288,7 +313,7 @@ private final class TenantWatch {
     func hasMoved(_ generation: UInt64) -> Bool {
         defer { reader.reset() }
         guard (try? reader.renew()) != nil, let generations = try? reader.generations() else { return true }
-        return generations.policy != generation
+        return generations.moves != generation
     }
 }
 

@@ -12,6 +12,7 @@ import CLinux
 import DecisionLog
 import DecisionPath
 import DecisionProtocol
+import DecisionShadow
 import Glibc
 import Memory
 import Synchronization
@@ -35,14 +36,18 @@ final class ServerState: Sendable {
     let runningReactors = Atomic<Int>(0)
     /// Nil where decisions are not logged.
     let log: DecisionLog?
+    /// Where candidates decide beside.
+    let shadow: ShadowDesk
 
     init(
-        _ configuration: ServerConfiguration, board: PolicyBoard, log: DecisionLog?, storeBell: StoreBell,
+        _ configuration: ServerConfiguration, board: PolicyBoard, log: DecisionLog?, shadow: ShadowDesk,
+        storeBell: StoreBell,
         listener: ListeningPlace, desks: [ReactorDesk]
     ) {
         self.configuration = configuration
         self.board = board
         self.log = log
+        self.shadow = shadow
         self.storeBell = storeBell
         self.listener = listener
         self.desks = desks
@@ -62,6 +67,7 @@ final class Reactor {
     private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
     private let producer: LogProducer?
+    private let shadow: ShadowProducer
     /// Deciders that have begun this wake-up are the first `heldCount`. `deciders` holds them, and loses none.
     private var held: [Lent<TenantDecider>] = []
     private var heldCount = 0
@@ -108,6 +114,7 @@ final class Reactor {
         subscriptions = Subscriptions(state, desk.ear)
         do throws(LogError) {
             producer = try state.log?.attach()
+            shadow = try state.shadow.attach()
         } catch {
             throw ServerError(.system, "\(error)")
         }
@@ -627,6 +634,7 @@ final class Reactor {
             if let decider = deciders[tenant] { return decider }
             let decider = try TenantDecider(tenant, board: state.board)
             decider.recorder = producer?.recorder(for: tenant)
+            decider.shadowRecorder = shadow.recorder(for: tenant)
             deciders[tenant] = decider
             return decider
         } catch {

@@ -27,7 +27,7 @@ struct Stile: ParsableCommand {
             ExplainCommand.self, CompareCommand.self, WhoCommand.self, WhatCommand.self, PlanCommand.self,
             DrawCommand.self, CatalogCommand.self, LanguageServerCommand.self,
             DevCommand.self, TenantCommand.self, LoadCommand.self, PolicyCommand.self, VerifyCommand.self,
-            LogCommand.self, StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
+            LogCommand.self, ShadowCommand.self, StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
         ])
 }
 
