@@ -188,6 +188,7 @@ test: prepare-tests peers ## Run all tests
 	python3 Tests/BlackBox/lsp.py .build/debug
 	bash Tests/BlackBox/operations.sh .build/debug
 	KILLS=2 bash Tests/BlackBox/log.sh .build/debug
+	bash Tests/BlackBox/shadow.sh .build/debug
 	bash Tests/BlackBox/clients.sh .build/debug
 	bash Tests/BlackBox/policies.sh .build/debug
 	bash Tests/BlackBox/analysis.sh .build/debug

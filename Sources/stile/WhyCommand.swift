@@ -26,14 +26,14 @@ struct WhyCommand: ParsableCommand {
             the smallest sets of changes that would make the answer a permit: each was put into the question and decided \
             again. What the question is about never changes.
 
-            In place of a question, the id of a decision: it is taken from the log and decided again by the version of the
-            policies that made it, as of its instant, on what the store held then (its log of changes says so). What the
-            question gave and the catalog's `use` keeps out of the log is masked: said so wherever it was read. Where the
+            In place of a question, the id of a decision: it is taken from the log and decided again by the version of the \
+            policies that made it, as of its instant, on what the store held then (its log of changes says so). What the \
+            question gave and the catalog's `use` keeps out of the log is masked: said so wherever it was read. Where the \
             answer is not the logged one, that is said too, with what is known of the cause.
 
             Over --socket the daemon tells of the rules; values and changes need the policies, so a folder or --store.
 
-            Exit codes: 0 permit; 1 deny; 2 step-up; 3 a question that is an error; of a decision those of its outcome as it
+            Exit codes: 0 permit; 1 deny; 2 step-up; 3 a question that is an error; of a decision those of its outcome as it \
             was logged, 6 when it was decided otherwise now, 66 when it or the version that made it is not there.
             """)
 
