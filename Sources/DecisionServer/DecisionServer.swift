@@ -87,8 +87,20 @@ package final class DecisionServer {
                 let version = state.compiled.map { "version \($0.version)" } ?? "no version"
                 ServerLog.write(level, "tenant \(tenant): \(version) decides; \(state.message)")
             }
+            tellCandidate(tenant, before?.candidate, state.candidate)
         } catch {
             ServerLog.write(.error, "tenant \(tenant): \(error)")
+        }
+    }
+
+    private func tellCandidate(_ tenant: String, _ before: CandidateState?, _ now: CandidateState?) {
+        guard before?.candidacy != now?.candidacy || before?.message != now?.message else { return }
+        guard let now else { return ServerLog.write(.notice, "tenant \(tenant): no candidate any longer") }
+        let version = now.candidacy.version
+        if now.compiled != nil {
+            ServerLog.write(.notice, "tenant \(tenant): version \(version) decides beside it, with no consequence")
+        } else {
+            ServerLog.write(.warning, "tenant \(tenant): its candidate does not decide: \(now.message)")
         }
     }
 
