@@ -17,6 +17,7 @@ package import PolicyLanguage
 package struct ReplayError: Error, Sendable, CustomStringConvertible {
     /// The kinds; the raw value is stable and appears in JSON output.
     package enum Code: String, Sendable, Hashable {
+        case tenantUnknown = "tenant_unknown"
         /// The tenant has no log of decisions.
         case logMissing = "log_missing"
         /// The log does not hold the decision.
@@ -159,7 +160,8 @@ package struct DecisionReplay: Sendable {
         do throws(StoreError) {
             _ = try store.tenant(tenant)
         } catch {
-            throw ReplayError(.store, error.description)
+            throw error.code == .tenantUnknown
+                ? ReplayError(.tenantUnknown, error.message) : ReplayError(.store, error.description)
         }
         let path = LogPlace(store, directory: directory).path(of: tenant)
         guard !LaneDirectory.all(in: path).isEmpty else {

@@ -133,7 +133,7 @@ struct WhyCommand: ParsableCommand {
         }
         switch error.code {
         case .store, .notRestorable: return Terminal.failure("\(error)", Exit.store)
-        case .logMissing, .decisionUnknown, .logSampled, .noVersion, .versionGone, .questionWithheld:
+        case .tenantUnknown, .logMissing, .decisionUnknown, .logSampled, .noVersion, .versionGone, .questionWithheld:
             return Terminal.failure("\(error)", Exit.noInput)
         }
     }

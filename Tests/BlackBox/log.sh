@@ -61,6 +61,7 @@ explain "$denied" >"$work/why" || status=$?
 [ "$status" = 3 ] && grep -q 'the same answer' "$work/why" || { cat "$work/why" >&2; fail "why of an error ($status)"; }
 refuses 66 "decision_unknown" stile why --store "$store" --tenant acme 00000000000000000000000000000000
 refuses 66 "log_missing" stile why --store "$store" --tenant acme --log-dir "$work/nowhere" "$id"
+refuses 66 "tenant_unknown" stile why --store "$store" --tenant nobody "$id"
 refuses 64 "needs --store" stile why --socket "$socket" --tenant acme "$id"
 stile policy rollback 1 --store "$store" --tenant acme >/dev/null
 grep '"bob"' "$ledger"/data/*.jsonl -h | stile load --store "$store" --tenant acme >/dev/null
