@@ -27,9 +27,9 @@ package struct LoggedDecision: Sendable, Hashable {
 
     /// Reads a record's payload; nil when it is none that this version knows.
     package init?(payload: [UInt8]) {
-        guard let value = try? CBORValue.decode(payload), let answer = value[0].flatMap({ Answer($0) }) else {
-            return nil
-        }
+        guard let value = try? CBORValue.decode(payload),
+            let answer = value[0].flatMap({ Answer($0, isLogged: true) })
+        else { return nil }
         self.answer = answer
         question = value[1].map { Question(logged: $0) }
         masked = (value[2]?.items ?? []).compactMap(\.text)

@@ -214,7 +214,8 @@ package struct Answer: Sendable, Hashable {
     }
 
     /// Reads an answer; nil when the value is none. An answer that is not wholly understood is no permit.
-    package init?(_ value: CBORValue) {
+    /// - Parameter isLogged: of obligations the log has only id and type.
+    package init?(_ value: CBORValue, isLogged: Bool = false) {
         guard let outcome = value[2]?.uint.flatMap({ Outcome(rawValue: $0) }),
             let kind = value[3]?.uint.flatMap({ AnswerKind(rawValue: $0) }),
             (outcome == .permit) == (kind == .permitted)
@@ -234,9 +235,9 @@ package struct Answer: Sendable, Hashable {
             // All obligations are mandatory (obligations profile, 3): one that cannot be read must not be lost.
             guard let items = duties.items else { return nil }
             for item in items {
-                guard let id = item[0]?.text, let type = item[1]?.text, let properties = item[2]?.pairs else {
-                    return nil
-                }
+                guard let id = item[0]?.text, let type = item[1]?.text,
+                    let properties = item[2]?.pairs ?? (isLogged ? [] : nil)
+                else { return nil }
                 obligations.append(Obligation(id: id, type: type, properties: properties))
             }
         }
