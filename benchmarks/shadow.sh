@@ -44,7 +44,7 @@ done
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 without=$(median "$work/without") with=$(median "$work/with")
 "$stile" shadow status bench --store "$store"
-line=$(awk -v a="$without" -v b="$with" -v log="$log" -v rounds="$rounds" \
-  'BEGIN { printf "{\"depth\":64,\"log\":\"%s\",\"rounds\":%d,\"without_ns\":%.0f,\"with_ns\":%.0f,\"ratio\":%.3f}", log, rounds, a, b, b / a }')
+line=$(awk -v a="$without" -v b="$with" -v mode="$log" -v rounds="$rounds" \
+  'BEGIN { printf "{\"depth\":64,\"log\":\"%s\",\"rounds\":%d,\"without_ns\":%.0f,\"with_ns\":%.0f,\"ratio\":%.3f}", mode, rounds, a, b, b / a }')
 echo "$line"
 [ -z "${2:-}" ] || echo "$line" >>"$2"
