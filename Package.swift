@@ -70,6 +70,11 @@ let package = Package(
         .target(
             name: "PolicyAnalysis", dependencies: ["PolicyLanguage", "DecisionEngine"], swiftSettings: strict),
 
+        // What analyses found, as JSON; one form for the tool and the gateway.
+        .target(
+            name: "AnalysisReports",
+            dependencies: ["StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis"], swiftSettings: strict),
+
         // The compiled tree as a picture.
         .target(
             name: "PolicyDrawing", dependencies: ["PolicyLanguage", "DecisionEngine", "PolicyAnalysis"],
@@ -80,6 +85,14 @@ let package = Package(
         .target(
             name: "DecisionPath",
             dependencies: ["Memory", "CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
+            swiftSettings: strict),
+        // Who may do this, what may this user do.
+        .target(
+            name: "Surveys",
+            dependencies: [
+                "StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis", "AnalysisReports", "AttributeStore",
+                "DecisionProtocol", "DecisionPath",
+            ],
             swiftSettings: strict),
         // Tests of policies: running them, what they reach, reports; whether a version may decide.
         .target(
@@ -106,7 +119,7 @@ let package = Package(
         .target(
             name: "DecisionReplay",
             dependencies: [
-                "StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis", "AttributeStore",
+                "StrictJSON", "PolicyLanguage", "DecisionEngine", "PolicyAnalysis", "AnalysisReports", "AttributeStore",
                 "DecisionProtocol", "DecisionPath", "DecisionLog",
             ],
             swiftSettings: strict),
@@ -145,9 +158,10 @@ let package = Package(
         .target(
             name: "Administration",
             dependencies: [
-                "StrictJSON", "PolicyLanguage", "DecisionEngine", "AttributeStore", "DecisionProtocol", "PolicyTesting",
-                "StileClient",
-                "Credentials", "GatewayCore",
+                "StrictJSON", "PolicyLanguage", "LanguageTools", "DecisionEngine", "PolicyAnalysis", "AnalysisReports",
+                "AttributeStore", "DecisionProtocol", "DecisionPath", "Surveys", "PolicyTesting", "StileClient",
+                "Credentials",
+                "GatewayCore",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -210,9 +224,9 @@ let package = Package(
             name: "stile",
             dependencies: [
                 "Credentials", "StrictJSON", "Memory", "CBOR", "PolicyLanguage", "LanguageTools", "DecisionEngine",
-                "PolicyAnalysis", "PolicyTesting", "PolicyDrawing", "AttributeStore",
+                "PolicyAnalysis", "AnalysisReports", "PolicyTesting", "PolicyDrawing", "AttributeStore",
                 "DecisionProtocol", "DecisionPath", "DecisionLog", "DecisionReplay", "DecisionShadow",
-                "StileClient", "CLinux",
+                "Surveys", "StileClient", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

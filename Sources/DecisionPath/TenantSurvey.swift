@@ -19,6 +19,10 @@ package enum SurveyError: Error, Sendable {
     case noPolicies(String)
     /// What the question says cannot be put to the policies.
     case question(String)
+    /// The store does not know whom it is about.
+    case unknownSubject(String)
+    /// It would take more than it may.
+    case tooMuchWork(String)
 }
 
 /// Questions about one tenant.
@@ -288,13 +292,22 @@ package final class TenantSurvey {
 
     /// Ids of the sessions that have not ended, by their subject; those of one subject alone when it is named. Read from the
     /// views, as a decision does: a store has as many sessions as people.
-    package func liveSessions(of wanted: EntityName? = nil) throws(SurveyError) -> [EntityName: [String]] {
+    /// - Parameter limit: sessions that may be looked at.
+    /// - Throws: `tooMuchWork` when there are more.
+    package func liveSessions(
+        of wanted: EntityName? = nil, lookingAt limit: Int = .max
+    ) throws(SurveyError) -> [EntityName: [String]] {
         let slots = program.sessionSlots
         let owner = wanted.map { "\($0.type)\u{0}\($0.id)" }
         var sessions: [EntityName: [String]] = [:]
         var after: String?
+        var looked = 0
         while true {
             let page = try ids(type: Catalog.session, after: after, limit: 1_000)
+            looked += page.count
+            if looked > limit {
+                throw .tooMuchWork("the store has more than \(limit) sessions to look through: say with which to ask")
+            }
             for id in page {
                 let record = try view(compiled.sessionPrefix, id)
                 let hasEnd = record.validUntil(slots.endsAt) == RecordLayout.forever

@@ -1,5 +1,6 @@
 // An explanation for people and for programs.
 
+import AnalysisReports
 import DecisionEngine
 package import DecisionProtocol
 package import PolicyAnalysis
@@ -150,26 +151,6 @@ package struct WhyText {
             "changes": .array(changes),
             "test": .string(TestText(policies).write(suggestion.situation, name: "after the change", expect: .permit)),
         ])
-    }
-}
-
-extension PolicyAnalysis.Outcome {
-    /// As `explain` and `compare` write it.
-    package var json: JSONValue {
-        switch self {
-        case .permit: return .object(["outcome": .string("permit")])
-        case .deny: return .object(["outcome": .string("deny")])
-        case .error: return .object(["outcome": .string("error")])
-        case .stepUp(let demand):
-            var members = [JSONMember("outcome", .string("step_up"))]
-            if let level = demand.level { members.append(JSONMember("level", .string(level))) }
-            if demand.within != .max { members.append(JSONMember("within_ms", .integer(demand.within))) }
-            if demand.methods != 0 {
-                let names = AuthenticationMethods.list(demand.methods)
-                members.append(JSONMember("methods", .array(names.map { .string($0) })))
-            }
-            return .object(members)
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 // `stile compare`: what a change of policies changes.
 
+import AnalysisReports
 import ArgumentParser
 import DecisionEngine
-import DecisionReplay
 import PolicyAnalysis
 import PolicyLanguage
 import StrictJSON
@@ -84,7 +84,11 @@ struct CompareCommand: ParsableCommand {
         } catch {
             throw Terminal.failure(error.description, Exit.data)
         }
-        if output.json { writeJSON(comparison, before, after) } else { write(comparison, before, after) }
+        if output.json {
+            for line in ComparisonReport(comparison, before, after).lines { print(line.compact) }
+        } else {
+            write(comparison, before, after)
+        }
         if !comparison.regions.isEmpty { throw Exit.findings }
         if !comparison.unproven.isEmpty { throw Exit.notProven }
     }
@@ -172,54 +176,6 @@ struct CompareCommand: ParsableCommand {
         case .deny, .error: Terminal.paint(outcome.text, "31")
         case .stepUp: Terminal.paint(outcome.text, "33")
         }
-    }
-
-    // MARK: JSON
-
-    private func writeJSON(_ comparison: PolicyComparison, _ before: CheckedPolicies, _ after: CheckedPolicies) {
-        for region in comparison.regions {
-            var members = Self.members(region.cell)
-            members += [
-                JSONMember("among", .string("\(region.among)")),
-                JSONMember("when", .array(region.conditions.map { .string($0) })),
-                JSONMember("answers", .array(region.answers.map { Self.json($0, before, after) })),
-                JSONMember("proven", .bool(region.doubt == nil)), JSONMember("confirmed", .bool(region.isConfirmed)),
-            ]
-            if let difference = region.difference { members.append(JSONMember("difference", .string(difference))) }
-            if let doubt = region.doubt { members.append(JSONMember("doubt", .string(doubt))) }
-            print(JSONValue.object(members).compact)
-        }
-        for (cell, reason) in comparison.unproven {
-            print(JSONValue.object(Self.members(cell) + [JSONMember("not_proven", .string(reason))]).compact)
-        }
-        print(
-            JSONValue.object([
-                "equal": .bool(comparison.isProvenEqual), "regions": .integer(comparison.regions.count),
-                "not_proven": .integer(comparison.unproven.count), "cells": .integer(comparison.cells),
-            ]).compact)
-    }
-
-    private static func json(
-        _ answer: ChangedAnswer, _ before: CheckedPolicies, _ after: CheckedPolicies
-    ) -> JSONValue {
-        var members = [JSONMember("old", answer.old.json), JSONMember("new", answer.new.json)]
-        if let witness = answer.witness.new {
-            members.append(
-                JSONMember("witness", .string(TestText(after).write(witness, name: "witness", expect: answer.new))))
-        }
-        if let witness = answer.witness.old {
-            members.append(
-                JSONMember(
-                    "witness_of_old", .string(TestText(before).write(witness, name: "witness", expect: answer.old))))
-        }
-        return .object(members)
-    }
-
-    private static func members(_ cell: Cell) -> [JSONMember] {
-        [
-            JSONMember("subject", .string(cell.subject)), JSONMember("action", .string(cell.action)),
-            JSONMember("resource", .string(cell.resource)),
-        ]
     }
 }
 

@@ -1,13 +1,14 @@
 // `stile plan`: what remains of the policies when the resource is not known.
 
+import AnalysisReports
 import ArgumentParser
 import DecisionEngine
 import DecisionPath
 import DecisionProtocol
-import DecisionReplay
 import PolicyAnalysis
 import PolicyLanguage
 import StrictJSON
+import Surveys
 
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -203,8 +204,7 @@ struct PlanCommand: ParsableCommand {
 
     private func json(_ plan: PolicyPlan) throws -> JSONValue {
         let policies = plan.restriction.policies
-        let writer = ConditionJSON(
-            policies: policies, subjectType: plan.restriction.subjectType, resourceType: plan.restriction.resourceType)
+        let writer = ConditionJSON(policies)
         let texts = PlanText(plan)
         func outcome(_ condition: Condition, _ extent: Extent, _ outcome: PlannedOutcome) throws -> [JSONMember] {
             var members = [

@@ -8,6 +8,7 @@ import DecisionPath
 import DecisionProtocol
 import PolicyLanguage
 import StrictJSON
+import Surveys
 
 /// A tenant, and what is assumed of whoever asks.
 struct SurveyOptions: ParsableArguments {
@@ -91,67 +92,47 @@ func withSurvey<Result>(_ body: () throws(SurveyError) -> Result) throws(ExitCod
         switch error {
         case .store(let error): throw report(error)
         case .noPolicies(let message): throw Terminal.failure("no policies decide: \(message)", Exit.noInput)
-        case .question(let message): throw Terminal.failure(message, Exit.data)
+        case .question(let message), .tooMuchWork(let message): throw Terminal.failure(message, Exit.data)
+        case .unknownSubject(let message): throw Terminal.failure(message, Exit.noInput)
         }
     }
 }
 
-/// How a subject is signed in, as `--session` says it.
-enum AssumedSession {
-    case own, none
-    case recorded(String)
-    case assumed(SessionFacts)
-
+extension AssumedSession {
+    /// As `--session` says it.
     init(_ text: String, _ catalog: Catalog, now: Int64) throws(ExitCode) {
         switch text {
         case "own": self = .own
         case "none": self = .none
-        case "best":
-            var facts = SessionFacts()
-            for level in catalog.assurance.levels.indices where catalog.assurance.reachable >> UInt64(level) & 1 == 1 {
-                facts.levels |= catalog.assurance.implied[level]
-            }
-            facts.methods = AuthenticationMethods.names.compactMap { AuthenticationMethods.bit($0) }.reduce(0, |)
-            facts.authenticatedAt = now
-            self = .assumed(facts)
+        case "best": self = .best(catalog, now: now)
         case _ where text.hasPrefix("{"):
-            self = .assumed(try Self.facts(try JSONText.parse(text, "--session"), catalog, now))
+            self = try Self.assumed(try JSONText.parse(text, "--session"), catalog, now)
         default: self = .recorded(text)
         }
     }
 
-    private static func facts(_ json: JSONValue, _ catalog: Catalog, _ now: Int64) throws(ExitCode) -> SessionFacts {
-        var facts = SessionFacts()
+    private static func assumed(_ json: JSONValue, _ catalog: Catalog, _ now: Int64) throws(ExitCode) -> AssumedSession
+    {
+        var level: String?
+        var age: Int64?
+        var methods: [String] = []
         for member in json.object ?? [] {
             switch (member.name, member.value) {
-            case ("assurance", .string(let name)):
-                guard let level = catalog.assurance.level(named: name) else {
-                    throw Terminal.failure(
-                        "--session: no assurance level \"\(name)\"; there are \(catalog.assurance.levels.joined(separator: ", "))",
-                        Exit.data)
-                }
-                facts.levels = catalog.assurance.implied[level]
-                if facts.authenticatedAt == nil { facts.authenticatedAt = now }
+            case ("assurance", .string(let name)): level = name
             case ("age", .string(let text)):
-                guard let age = LogDuration.parse(text) else {
+                guard let milliseconds = LogDuration.parse(text) else {
                     throw Terminal.failure("--session: an age is written like 10m or 2h, not \"\(text)\"", Exit.data)
                 }
-                facts.authenticatedAt = now - age
-            case ("amr", .array(let names)):
-                for name in names {
-                    guard let text = name.string, let bit = AuthenticationMethods.bit(text) else {
-                        throw Terminal.failure(
-                            "--session: no authentication method \(name.compact); there are "
-                                + AuthenticationMethods.names.joined(separator: ", "), Exit.data)
-                    }
-                    facts.methods |= bit
-                }
+                age = milliseconds
+            case ("amr", .array(let names)): methods = names.map { $0.string ?? $0.compact }
             default:
                 throw Terminal.failure(
                     "--session: \(member.name) is not understood: give assurance, age and amr", Exit.data)
             }
         }
-        return facts
+        return try withSurvey { () throws(SurveyError) in
+            try assumed(level: level, age: age, methods: methods, catalog, now: now)
+        }
     }
 
     /// What the reader is told that the answers rest on.
@@ -223,44 +204,28 @@ enum JSONText {
 extension OpenTenant {
     /// Ends when the store does not know the subject: every answer would be an error.
     func requireKnown(_ situation: Situation) throws(ExitCode) {
-        let entity = survey.catalog.entities[situation.subjectType]
-        if situation.isSubjectKnown { return }
-        if situation.subjectType == Catalog.user || entity.attributes.contains(where: \.isStored) {
-            throw Terminal.failure(
-                "the store has no \(entity.name) \"\(situation.subjectID)\": provision it", Exit.noInput)
-        }
+        try withSurvey { () throws(SurveyError) in try survey.requireKnown(situation) }
     }
 
-    /// Sets context and device, and how subjects are signed in.
+    /// Sets how subjects are signed in, and the device.
     func assume(_ options: SurveyOptions) throws(ExitCode) -> AssumedSession {
         let session = try AssumedSession(options.session, survey.catalog, now: survey.now)
-        if let device = options.device {
-            if device.hasPrefix("{") {
-                survey.assume(device: try deviceValues(device))
-            } else {
-                try withSurvey { () throws(SurveyError) in try survey.look(device: device) }
-            }
-        }
+        try assumeDevice(options)
         if case .assumed(let facts) = session { survey.assume(session: facts) }
         return session
     }
 
-    private func deviceValues(_ text: String) throws(ExitCode) -> [String: Constant] {
-        let attributes = survey.catalog.entities[Catalog.device].attributes
-        var values: [String: Constant] = [:]
-        for member in try JSONText.parse(text, "--device").object ?? [] {
-            guard let attribute = attributes.first(where: { $0.name == member.name }) else {
-                throw Terminal.failure(
-                    "--device: devices have no \(member.name); they have \(attributes.map(\.name).joined(separator: ", "))",
-                    Exit.data)
+    /// Sets the device.
+    func assumeDevice(_ options: SurveyOptions) throws(ExitCode) {
+        guard let device = options.device else { return }
+        let properties = device.hasPrefix("{") ? try JSONText.parse(device, "--device") : nil
+        try withSurvey { () throws(SurveyError) in
+            if let properties {
+                try survey.assume(deviceProperties: properties)
+            } else {
+                try survey.look(device: device)
             }
-            guard let value = JSONConversion.constant(member.value, of: attribute.type) else {
-                let type = attribute.type.spelling { survey.catalog.entities[$0].name }
-                throw Terminal.failure("--device: \(member.name) needs \(type)", Exit.data)
-            }
-            values[member.name] = value
         }
-        return values
     }
 }
 

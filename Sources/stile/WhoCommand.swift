@@ -6,6 +6,7 @@ import DecisionPath
 import DecisionProtocol
 import PolicyLanguage
 import StrictJSON
+import Surveys
 
 struct WhoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -64,26 +65,18 @@ struct WhoCommand: ParsableCommand {
         let tenant = try OpenTenant(options, folder: folder)
         try withSurvey { () throws(SurveyError) in try tenant.survey.ask(question) }
         let session = try tenant.assume(options)
-        var search = SubjectSearch(self, tenant.survey, session)
-        try search.run()
+        var list = SubjectList(self, tenant.survey, session)
+        try list.run()
     }
 }
 
-/// One run over the subjects.
-private struct SubjectSearch {
+/// The list as it is written.
+private struct SubjectList {
     let command: WhoCommand
     let survey: TenantSurvey
     let session: AssumedSession
-    var own: [EntityName: [String]] = [:]
-    var counts: [Outcome: Int] = [:]
-    var errors = 0
-    /// What was wrong with the first of them.
-    var firstError: String?
-    var listed = 0
     /// Listed and not yet written.
     private var lines = ""
-    var looked = 0
-    var withoutSession = 0
 
     init(_ command: WhoCommand, _ survey: TenantSurvey, _ session: AssumedSession) {
         self.command = command
@@ -92,71 +85,41 @@ private struct SubjectSearch {
     }
 
     mutating func run() throws(ExitCode) {
-        let types = try subjectTypes()
+        var options = SubjectSearch.Options()
+        options.session = session
+        options.tellsDenied = command.all
+        options.type = command.type
+        options.after = try after()
         let survey = survey
-        if case .own = session {
-            own = try withSurvey { () throws(SurveyError) in try survey.liveSessions() }
-        }
-        var total = 0
-        if Terminal.showsProgress {
-            for (type, _) in types {
-                total += try withSurvey { () throws(SurveyError) in try survey.count(type: type) }
+        let made = options
+        var search = try withSurvey { () throws(SurveyError) in try SubjectSearch(survey, made) }
+        let total =
+            Terminal.showsProgress
+            ? try withSurvey { () throws(SurveyError) in try search.total() } : 0
+        var listed = 0
+        var hasMore = true
+        while hasMore, listed != command.limit {
+            // A piece at a time, so that what is found is seen at once.
+            let limit = command.limit.map { $0 - listed } ?? .max
+            var found: [SubjectSearch.Found] = []
+            hasMore = try withSurvey { () throws(SurveyError) in
+                try search.step(atMost: limit) { found.append($0) }
             }
+            for entry in found { lines += command.output.json ? entry.json.compact + "\n" : text(entry) }
+            listed += found.count
+            writeLines()
+            if search.looked >= 2_000 { ProgressBar.show(search.looked, of: total) }
         }
-        for (type, after) in types {
-            var after = after
-            while true {
-                let ids = try withSurvey { () throws(SurveyError) in
-                    try survey.ids(type: type, after: after, limit: 1_000)
-                }
-                for id in ids {
-                    try look(type, id)
-                    if listed == command.limit { return finish(next: "\(survey.catalog.entities[type].name):\(id)") }
-                }
-                writeLines()
-                if looked >= 2_000 { ProgressBar.show(looked, of: total) }
-                guard ids.count == 1_000, let last = ids.last else { break }
-                after = last
-            }
-        }
-        finish(next: nil)
+        finish(search, next: listed == command.limit ? search.next : nil)
     }
 
-    /// The types to go through, each with the id to start behind.
-    private func subjectTypes() throws(ExitCode) -> [(type: Int, after: String?)] {
-        let catalog = survey.catalog
-        var types = catalog.subjectTypes
-        if let name = command.type {
-            guard let type = catalog.entity(named: name), types.contains(type) else {
-                let known = types.map { catalog.entities[$0].name }.joined(separator: ", ")
-                throw Terminal.failure("--type: \"\(name)\" is no type of subject; there are \(known)", Exit.data)
-            }
-            types = [type]
-        }
-        guard let after = command.after else { return types.map { ($0, nil) } }
+    private func after() throws(ExitCode) -> EntityName? {
+        guard let after = command.after else { return nil }
         let parts = after.split(separator: ":", maxSplits: 1).map(String.init)
-        guard parts.count == 2, let type = catalog.entity(named: parts[0]), let place = types.firstIndex(of: type)
-        else {
+        guard parts.count == 2 else {
             throw Terminal.failure("--after: write TYPE:ID, as the last line of the list did", Exit.data)
         }
-        return types[place...].map { ($0, $0 == type ? parts[1] : nil) }
-    }
-
-    private mutating func look(_ type: Int, _ id: String) throws(ExitCode) {
-        let survey = survey
-        looked += 1
-        survey.look(subject: id, type: type)
-        let (answer, used) = try best(type, id)
-        if answer.kind == .error {
-            errors += 1
-            if firstError == nil { firstError = answer.cause?.message }
-        } else {
-            counts[answer.outcome, default: 0] += 1
-        }
-        guard answer.outcome != .deny || command.all else { return }
-        listed += 1
-        let name = survey.catalog.entities[type].name
-        lines += command.output.json ? json(name, id, answer, used).compact + "\n" : text(name, id, answer, used)
+        return EntityName(type: parts[0], id: parts[1])
     }
 
     /// Writes what was listed, in the bar's place.
@@ -167,104 +130,42 @@ private struct SubjectSearch {
         lines = ""
     }
 
-    /// The best answer that the subject can get, and the session for it.
-    private mutating func best(_ type: Int, _ id: String) throws(ExitCode) -> (answer: Answer, session: String?) {
-        let survey = survey
-        switch session {
-        case .assumed: return (try decide(), nil)
-        case .recorded(let session):
-            try withSurvey { () throws(SurveyError) in try survey.look(session: session) }
-            return (try decide(), session)
-        case .none, .own: break
-        }
-        try withSurvey { () throws(SurveyError) in try survey.look(session: nil) }
-        var best: (answer: Answer, session: String?) = (try decide(), nil)
-        let sessions = own[EntityName(type: survey.catalog.entities[type].name, id: id)] ?? []
-        if sessions.isEmpty { withoutSession += 1 }
-        for session in sessions where best.answer.outcome != .permit {
-            try withSurvey { () throws(SurveyError) in try survey.look(session: session) }
-            let answer = try decide()
-            // Of two denials, the one of somebody who is signed in says more.
-            let isBetter = Self.rank(answer) < Self.rank(best.answer)
-            if isBetter || best.session == nil && Self.rank(answer) == Self.rank(best.answer) {
-                best = (answer, session)
-            }
-        }
-        return best
-    }
-
-    private func decide() throws(ExitCode) -> Answer {
-        let survey = survey
-        return try withSurvey { () throws(SurveyError) in try survey.decide() }
-    }
-
-    private static func rank(_ answer: Answer) -> Int {
-        switch answer.kind {
-        case .permitted: 0
-        case .stepUp: 1
-        case .notPermitted, .forbidden: 2
-        case .error: 3
-        }
-    }
-
-    // MARK: Words
-
-    private func text(_ type: String, _ id: String, _ answer: Answer, _ session: String?) -> String {
+    private func text(_ found: SubjectSearch.Found) -> String {
+        let answer = found.answer
         var parts: [String] = []
         switch answer.outcome {
         case .permit: parts.append(Terminal.paint("PERMIT ", "1;32"))
         case .stepUp: parts.append(Terminal.paint("STEP UP", "1;33"))
         case .deny: parts.append(Terminal.paint("DENY   ", "1;31"))
         }
-        let name = "\(type) \(id)"
+        let name = "\(found.subject.type) \(found.subject.id)"
         parts.append(name + String(repeating: " ", count: max(0, 24 - name.count)))
         if let stepUp = answer.stepUp { parts.append(AnswerText.demand(stepUp)) }
         if let cause = answer.cause { parts.append("\(cause.message) (\(cause.code))") }
         if answer.kind == .notPermitted, answer.cause == nil { parts.append("no permit matches") }
         if !answer.rules.isEmpty { parts.append("by " + answer.rules.map(\.words).joined(separator: "; ")) }
-        if let session { parts.append("with session \(session)") }
+        if let session = found.session { parts.append("with session \(session)") }
         return parts.joined(separator: "  ") + "\n"
     }
 
-    private func json(_ type: String, _ id: String, _ answer: Answer, _ session: String?) -> JSONValue {
-        var members = [
-            JSONMember("subject", .object(["type": .string(type), "id": .string(id)])),
-            JSONMember("outcome", .string(answer.outcome.name)), JSONMember("kind", .string(answer.kind.name)),
-        ]
-        if let stepUp = answer.stepUp { members.append(JSONMember("step_up", .object(stepUp.members))) }
-        if let cause = answer.cause {
-            members.append(JSONMember("cause", cause.json))
-        }
-        members.append(JSONMember("rules", .array(answer.rules.map(\.json))))
-        if let session { members.append(JSONMember("session", .string(session))) }
-        if let until = answer.validUntil {
-            members.append(JSONMember("valid_until", .string(Instant.format(Int64(clamping: until)))))
-        }
-        return .object(members)
-    }
-
-    private mutating func finish(next: String?) {
-        writeLines()
+    private func finish(_ search: SubjectSearch, next: EntityName?) {
         ProgressBar.clear()
-        let permitted = counts[.permit] ?? 0
-        let stepUps = counts[.stepUp] ?? 0
-        let denied = counts[.deny] ?? 0
+        let next = next.map { "\($0.type):\($0.id)" }
         if command.output.json {
-            var members = [
-                JSONMember("looked_at", .integer(looked)), JSONMember("permitted", .integer(permitted)),
-                JSONMember("step_up", .integer(stepUps)), JSONMember("denied", .integer(denied)),
-                JSONMember("errors", .integer(errors)), JSONMember("without_session", .integer(withoutSession)),
-            ]
+            var members = search.summary
             if let next { members.append(JSONMember("next", .string(next))) }
             return Terminal.write(JSONValue.object(["summary": .object(members)]).compact + "\n")
         }
-        var text = "\(permitted) permitted, \(stepUps) after a step-up, \(denied) denied"
-        if errors > 0 {
-            text += ", \(errors) errors (\(firstError.map { "the first: \($0); " } ?? "")--all shows them)"
+        let counts = search.counts
+        var text =
+            "\(counts[.permit] ?? 0) permitted, \(counts[.stepUp] ?? 0) after a step-up, \(counts[.deny] ?? 0) denied"
+        if search.errors > 0 {
+            text +=
+                ", \(search.errors) errors (\(search.firstError.map { "the first: \($0); " } ?? "")--all shows them)"
         }
-        text += " of \(looked) asked about, \(session.words)"
-        if withoutSession > 0, case .own = session {
-            text += "; \(withoutSession) have no live session (--session best, --device)"
+        text += " of \(search.looked) asked about, \(session.words)"
+        if search.withoutSession > 0, case .own = session {
+            text += "; \(search.withoutSession) have no live session (--session best, --device)"
         }
         Terminal.write(Terminal.paint(text, "2") + "\n")
         if let next { Terminal.write("more: --after \(next)\n") }

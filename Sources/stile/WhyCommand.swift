@@ -1,5 +1,6 @@
 // `stile why`: a question's answer, explained.
 
+import AnalysisReports
 import ArgumentParser
 import AttributeStore
 import DecisionEngine

@@ -1,18 +1,16 @@
 // Conditions as trees of JSON, for programs that translate them into a query language of their own.
 
-import DecisionEngine
 import PolicyAnalysis
-import PolicyLanguage
-import StrictJSON
+package import PolicyLanguage
+package import StrictJSON
 
 /// Writes conditions as JSON: `{"all":[…]}`, `{"any":[…]}`, `{"not":…}`, `true`, `false`, or a test with its operands.
-struct ConditionJSON {
-    let policies: CheckedPolicies
-    /// The types that attributes are named after.
-    let subjectType: Int
-    let resourceType: Int
+package struct ConditionJSON {
+    private let policies: CheckedPolicies
 
-    func write(_ condition: Condition) -> JSONValue {
+    package init(_ policies: CheckedPolicies) { self.policies = policies }
+
+    package func write(_ condition: Condition) -> JSONValue {
         switch condition {
         case .constant(let truth): .bool(truth)
         case .all(let parts): .object(["all": .array(parts.map(write))])
