@@ -2,6 +2,7 @@
 // folding it once, which is what replay, repair and replication rest on.
 
 package import CBOR
+package import PolicyLanguage
 package import StrictJSON
 
 /// One change.
@@ -50,10 +51,30 @@ package enum Change: Sendable, Hashable {
 package struct PolicyFile: Sendable, Hashable {
     package var name: String
     package var text: String
+    /// False for a file that is kept with its version and takes no part in deciding.
+    package var isEnabled: Bool
 
-    package init(name: String, text: String) {
+    package init(name: String, text: String, isEnabled: Bool = true) {
         self.name = name
         self.text = text
+        self.isEnabled = isEnabled
+    }
+
+    /// `[name, text]`, and `false` behind for a file that is not enabled: programs that know of no such files pass it over.
+    var cbor: CBORValue { .array([.text(name), .text(text)] + (isEnabled ? [] : [.bool(false)])) }
+
+    init?(_ value: CBORValue) {
+        guard let parts = value.items, parts.count == 2 || parts.count == 3, let name = parts[0].text,
+            let text = parts[1].text
+        else { return nil }
+        self.init(name: name, text: text, isEnabled: parts.count == 2)
+    }
+}
+
+extension [PolicyFile] {
+    /// What is checked, compiled and decided with.
+    package var sources: [SourceFile] {
+        filter(\.isEnabled).map { SourceFile(name: $0.name, text: $0.text) }
     }
 }
 
@@ -93,8 +114,8 @@ extension Change {
         case .putPolicies(let version, let files, let author, let message, let at, let id):
             .record([
                 0: .unsigned(13), 10: .unsigned(version),
-                11: .array(files.map { .array([.text($0.name), .text($0.text)]) }), 12: .text(author),
-                13: .text(message), 8: .number(at), 16: .bytes(id.bytes),
+                11: .array(files.map(\.cbor)), 12: .text(author), 13: .text(message), 8: .number(at),
+                16: .bytes(id.bytes),
             ])
         case .activatePolicies(let version, let author, let message, let at):
             .record([
@@ -145,11 +166,8 @@ extension Change {
             guard let version = value[10]?.uint, let files = value[11]?.items else { return nil }
             self = .putPolicies(
                 version: version,
-                files: files.compactMap { file in
-                    guard let parts = file.items, parts.count == 2, let name = parts[0].text, let text = parts[1].text
-                    else { return nil }
-                    return PolicyFile(name: name, text: text)
-                }, author: value[12]?.text ?? "", message: value[13]?.text ?? "", at: value[8]?.int ?? 0,
+                files: files.compactMap { PolicyFile($0) }, author: value[12]?.text ?? "",
+                message: value[13]?.text ?? "", at: value[8]?.int ?? 0,
                 id: UniqueID(value[16]) ?? UniqueID(version: version))
         case (14, _, _):
             guard let version = value[10]?.uint else { return nil }

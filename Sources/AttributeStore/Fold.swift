@@ -5,7 +5,7 @@
 
 import CBOR
 import DecisionEngine
-import PolicyLanguage
+package import PolicyLanguage
 import StrictJSON
 
 /// A catalog whose views are kept.
@@ -492,8 +492,7 @@ struct Fold: ~Copyable {
         _ version: UInt64, _ id: UniqueID, _ files: [PolicyFile], _ author: String, _ message: String, _ at: Int64,
         _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) -> StoreError? {
-        let sources = files.map { SourceFile(name: $0.name, text: $0.text) }
-        let result = checkPolicies(sources, warns: false)
+        let result = checkPolicies(files.sources, warns: false)
         guard let policies = result.policies else {
             var error = StoreError(.policiesRejected, "the policies have errors; nothing was stored")
             error.diagnostics = result.diagnostics
@@ -501,7 +500,7 @@ struct Fold: ~Copyable {
         }
         let layout = try layoutNumber(for: policies.catalog, transaction)
         let entry = CBORValue.record([
-            0: .array(files.map { .array([.text($0.name), .text($0.text)]) }), 1: .text(author), 2: .text(message),
+            0: .array(files.map(\.cbor)), 1: .text(author), 2: .text(message),
             3: .number(at), 4: .number(layout), 5: .bytes(id.bytes),
         ])
         try transaction.put(databases.policies, Key.number(version), [Key.plain] + entry.encoded)
@@ -744,7 +743,8 @@ package struct StoredPolicies: Sendable {
     /// The layout of views it reads.
     package var layout: UInt32
 
-    var sources: [SourceFile] { files.map { SourceFile(name: $0.name, text: $0.text) } }
+    /// What is checked, compiled and decided with.
+    package var sources: [SourceFile] { files.sources }
 
     /// What the keys in `meta` start with that lead from an id to its version.
     static let idPrefix = Array("version\u{0}".utf8)
@@ -754,12 +754,7 @@ package struct StoredPolicies: Sendable {
             let files = value[0]?.items, let layout = value[4]?.uint
         else { return nil }
         self.version = version
-        self.files = files.compactMap { file in
-            guard let parts = file.items, parts.count == 2, let name = parts[0].text, let text = parts[1].text else {
-                return nil
-            }
-            return PolicyFile(name: name, text: text)
-        }
+        self.files = files.compactMap { PolicyFile($0) }
         author = value[1]?.text ?? ""
         message = value[2]?.text ?? ""
         at = value[3]?.int ?? 0

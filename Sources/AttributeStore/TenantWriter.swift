@@ -146,8 +146,7 @@ package struct TenantWriter: ~Copyable {
     /// Refuses files that check and do not compile, or are too large for the tenant.
     /// - Returns: nil when they do not check: the fold refuses those, with all that is wrong.
     private func compilable(_ files: [PolicyFile]) throws(StoreError) -> CheckedPolicies? {
-        let sources = files.map { SourceFile(name: $0.name, text: $0.text) }
-        guard let policies = checkPolicies(sources, warns: false).policies else { return nil }
+        guard let policies = checkPolicies(files.sources, warns: false).policies else { return nil }
         let program: Program
         do throws(CompileError) {
             program = try compile(policies)

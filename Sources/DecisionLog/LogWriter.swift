@@ -416,7 +416,7 @@ final class TenantLog {
         guard var reader = try? TenantReader(log.board.store, tenant: id), (try? reader.renew()) != nil,
             let stored = try? reader.policies(version: version)
         else { return nil }
-        let catalog = checkCatalog(stored.files.map { SourceFile(name: $0.name, text: $0.text) }).catalog
+        let catalog = checkCatalog(stored.sources).catalog
         return catalog.map { MaskingPlan($0, keptUses: log.settings.keptUses) }
     }
 }

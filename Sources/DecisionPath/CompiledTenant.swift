@@ -38,7 +38,7 @@ package final class CompiledTenant: Sendable {
     /// Checks and compiles a stored version.
     /// - Parameter layout: of the views that it is to read; nil for its own.
     package convenience init(_ stored: StoredPolicies, layout: UInt32? = nil) throws(ActivationError) {
-        let sources = stored.files.map { SourceFile(name: $0.name, text: $0.text) }
+        let sources = stored.sources
         let result = checkPolicies(sources, warns: false)
         guard let policies = result.policies else {
             let renderer = DiagnosticRenderer(files: sources, usesColor: false)

@@ -345,7 +345,7 @@ struct PolicyCommand: ParsableCommand {
                 let (versions, active) = try? PolicyCommand.read(options),
                 let stored = versions.first(where: { $0.version == active })
             else { return }
-            let old = stored.files.map { SourceFile(name: $0.name, text: $0.text) }
+            let old = stored.sources
             guard let known = checkCatalog(old).catalog else { return }
             let (before, after) = (CatalogText(old, known), CatalogText(files, catalog))
             let changes = CatalogChange.changes(from: known, before.index, to: catalog, after.index)
@@ -394,7 +394,9 @@ struct PolicyCommand: ParsableCommand {
             guard let found = versions.first(where: { $0.version == wanted }) else {
                 throw Terminal.failure("no version \(wanted): `stile policy list` shows what there is", Exit.noInput)
             }
-            for file in found.files { Terminal.write("// \(file.name)\n\(file.text)\n") }
+            for file in found.files {
+                Terminal.write("// \(file.name)\(file.isEnabled ? "" : ", disabled")\n\(file.text)\n")
+            }
         }
     }
 

@@ -236,6 +236,28 @@ struct FoldTests {
         #expect(try temporary.generations() == before)
     }
 
+    @Test("a file that is not enabled is kept and does not count")
+    func disabledFiles() throws {
+        let temporary = try TemporaryStore()
+        var writer = try temporary.writer()
+        let files = [
+            PolicyFile(name: "all.stile", text: TemporaryStore.catalog),
+            PolicyFile(name: "more.stile", text: "no policy at all", isEnabled: false),
+        ]
+        let version = try writer.push(files, author: "", message: "", time: 2)
+        var reader = try TenantReader(temporary.store, tenant: "t")
+        try reader.renew()
+        let stored = try #require(try reader.policies(version: version))
+        #expect(stored.files == files)
+        #expect(stored.sources.map(\.name) == ["all.stile"])
+        let change = Change.putPolicies(version: 7, files: files, author: "a", message: "m", at: 3)
+        guard case .putPolicies(_, let read, _, _, _, _)? = Change(change.cbor) else {
+            Issue.record("the change cannot be read back")
+            return
+        }
+        #expect(read == files)
+    }
+
     @Test("folding changes twice equals folding them once; the log tells all")
     func idempotent() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
