@@ -9,8 +9,11 @@ package import StrictJSON
 /// The room of the administration's API.
 package enum Administration {
     private static let operations: [Operation] =
-        TenantOperations.all + CredentialOperations.all + PolicyOperations.all + ResourceOperations.all
+        TenantOperations.all + CredentialOperations.all + PolicyOperations.all + ReviewOperations.all
+        + CompareOperations.all + AssignmentOperations.all
+        + ResourceOperations.all
         + SessionOperations.all + SubjectOperations.all + ExplainOperations.all
+        + SurveyOperations.all
 
     /// Its endpoints.
     package static func room(_ services: GatewayServices) -> APIRoom {

@@ -12,16 +12,16 @@ import StrictJSON
 enum ExplainOperations {
     static let all: [Operation] = [explain]
 
-    private static let entity = Schema.object([
+    static let entity = Schema.object([
         .required("type", .text(1...256)), .required("id", .text(1...256)), .optional("properties", .map(.any)),
     ])
+
+    static let action = Schema.object([.required("name", .text(1...256)), .optional("properties", .map(.any))])
 
     private static let question = Schema.named(
         "Question",
         .object([
-            .required("subject", entity),
-            .required(
-                "action", .object([.required("name", .text(1...256)), .optional("properties", .map(.any))])),
+            .required("subject", entity), .required("action", action),
             .required("resource", entity), .optional("context", .map(.any)),
             .optional("session", .text(1...256)), .optional("device", .text(1...256)),
         ]))
@@ -43,12 +43,7 @@ enum ExplainOperations {
         body: .init(json: question), answers: [.ok("The answer of stiled.", answer)]
     ) { request in
         let tenant = try request.tenant
-        var question: Question
-        do throws(RequestError) {
-            question = try Question(json: request.json)
-        } catch {
-            throw GatewayError.invalid(error.path, error.message)
-        }
+        var question = try question(request.json)
         question.explain = true
         let asked = question
         let answer = try await request.services.decisions.ask(tenant) { (connection) throws(ClientError) in
@@ -57,5 +52,14 @@ enum ExplainOperations {
             return answer
         }
         return .json(answer.json)
+    }
+
+    /// A question from its JSON.
+    static func question(_ json: JSONValue) throws(GatewayError) -> Question {
+        do throws(RequestError) {
+            return try Question(json: json)
+        } catch {
+            throw GatewayError.invalid(error.path, error.message)
+        }
     }
 }

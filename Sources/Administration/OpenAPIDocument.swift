@@ -17,7 +17,7 @@ struct OpenAPIDocument {
             .required("status", .integer(400...599)),
             .required("code", .text(1...100).described("Stable, for programs.")),
             .required("detail", .text(Schema.TextRule()).described("What is wrong, where, and how to mend it.")),
-            .optional("diagnostics", .array(Shapes.diagnostic, atMost: 1_000)),
+            .optional("diagnostics", .array(Shapes.diagnostic, atMost: Shapes.maxDiagnostics)),
             .optional("tests", .array(Shapes.testResult, atMost: 100_000)),
             .optional("uncovered", .array(.text(0...5_000), atMost: 100_000)),
             .optional("rule_coverage", .integer(0...100)),

@@ -13,12 +13,12 @@ import StrictJSON
 /// Operations on policies.
 enum PolicyOperations {
     static let all: [Operation] = [
-        list, upload, validate, get, activation, activations, activate, rollback, catalog,
+        list, upload, get, activation, activations, activate, rollback, catalog,
     ]
 
-    private static let base = "/admin/v1/tenants/{tenant}"
-    private static let versionID = Operation.Parameter.path("version", Shapes.uniqueID, "The version's id.")
-    private static let ifMatch = Operation.Parameter.header(
+    static let base = "/admin/v1/tenants/{tenant}"
+    static let versionID = Operation.Parameter.path("version", Shapes.uniqueID, "The version's id.")
+    static let ifMatch = Operation.Parameter.header(
         "If-Match", .text(Schema.TextRule(atLeast: 1, atMost: 200)),
         "The ETag of the activation that the author has seen, or `*` to activate whatever is active now.",
         isRequired: true)
@@ -29,7 +29,7 @@ enum PolicyOperations {
         .required("message", .text(0...5_000)),
     ]
 
-    private static let version = Schema.named(
+    static let version = Schema.named(
         "PolicyVersion", .object(versionFields + [.required("files", .array(.text(0...500), atMost: 1_000))]))
 
     private static let versionWithText = Schema.named(
@@ -41,28 +41,11 @@ enum PolicyOperations {
                     .array(
                         .object([
                             .required("name", .text(0...500)), .required("text", .text(Schema.TextRule())),
+                            .optional("enabled", .boolean.described("false: it does not decide.")),
                         ]), atMost: 1_000))
             ]))
 
-    private static let review = Schema.named(
-        "PolicyReview",
-        .object([
-            .required("valid", .boolean.described("The policies check and compile.")),
-            .required("acceptable", .boolean.described("They may be activated: tests and coverage included.")),
-            .required("diagnostics", .array(Shapes.diagnostic, atMost: 1_000)),
-            .required("tests", .array(Shapes.testResult, atMost: 100_000)),
-            .required("rules", .integer(0...LanguageLimits.maxRules)),
-            .required("rule_coverage", .integer(0...100)),
-            .required("condition_coverage", .integer(0...100)),
-            .required("uncovered", .array(.text(0...5_000), atMost: LanguageLimits.maxRules)),
-            .required(
-                "uncovered_conditions",
-                .array(Shapes.uncoveredCondition, atMost: Shapes.maxUncovered).described(
-                    "Outcomes of atomic conditions that no test has shown, the first \(Shapes.maxUncovered) of them.")),
-            .required("compiled_bytes", .integer(0...Int.max)),
-        ]))
-
-    private static let activationShape = Schema.named(
+    static let activationShape = Schema.named(
         "Activation",
         .object([
             .optional("version", version.described("The version that this speaks of.")),
@@ -109,7 +92,7 @@ enum PolicyOperations {
     }
 
     /// The version in the path.
-    private static func find(_ request: AdminRequest) async throws -> (StoredPolicies, active: UInt64) {
+    static func find(_ request: AdminRequest) async throws -> (StoredPolicies, active: UInt64) {
         let id = try request.path("version")
         return try await request.services.tenancy.read(try request.tenant) { reader in
             guard let found = try UniqueID(id).flatMap({ try reader.policies(id: $0) }) else {
@@ -119,127 +102,33 @@ enum PolicyOperations {
         }
     }
 
-    private static func json(_ version: StoredPolicies, active: UInt64, withText: Bool) -> JSONValue {
+    static func json(_ version: StoredPolicies, active: UInt64, withText: Bool) -> JSONValue {
         .object([
             "id": .string(version.id.description), "version": .integer(version.version),
             "active": .bool(version.version == active), "created": .string(Instant.format(version.at)),
             "author": .string(version.author), "message": .string(version.message),
             "files": .array(
-                version.files.map {
-                    withText ? .object(["name": .string($0.name), "text": .string($0.text)]) : .string($0.name)
+                version.files.map { file in
+                    guard withText else { return .string(file.name) }
+                    var members = [JSONMember("name", .string(file.name)), JSONMember("text", .string(file.text))]
+                    if !file.isEnabled { members.append(JSONMember("enabled", .bool(false))) }
+                    return .object(members)
                 }),
         ])
     }
 
-    // MARK: Review
-
-    private static let validate = Operation(
-        "validatePolicies", "Policies", .post, base + "/policies/validate", roles: [.tenantAdmin, .auditor],
-        "Check, compile and test policies without storing them.", parameters: [TenantOperations.path],
-        body: PolicyUpload.body, answers: [.ok("What was found.", review)]
-    ) { request in
-        let upload = try await PolicyUpload(request)
-        let bar = try TenantOperations.record(try request.tenant, request).minCoverage
-        let review = try await request.services.tenancy.block {
-            PolicyReview(upload.sources, now: request.context.now)
-        }
-        return .json(
-            .object([
-                "valid": .bool(review.isValid),
-                "acceptable": .bool(review.isValid && review.refusal(bar: bar) == nil),
-                "diagnostics": .array(review.diagnostics.map { json($0, upload.sources) }),
-                "tests": .array(review.tests.map { json($0, upload.sources) }),
-                "rules": .integer(review.ruleCount), "rule_coverage": .integer(review.coverage.rulePercent),
-                "condition_coverage": .integer(review.coverage.conditionPercent),
-                "uncovered": .array(review.uncovered.map { .string($0) }),
-                "uncovered_conditions": uncoveredConditions(review),
-                "compiled_bytes": .integer(review.sizeInBytes),
-            ]))
-    }
-
-    /// Refuses what may not become a version, or may not be activated.
-    private static func require(
-        _ review: PolicyReview, _ sources: [SourceFile], bar: Int, activates: Bool
-    ) throws(GatewayError) {
-        guard review.isValid else {
-            let errors = review.diagnostics.filter { $0.severity == .error }
-            throw refusal(
-                "policies_rejected", "\(errors.count) errors; nothing was stored",
-                [JSONMember("diagnostics", .array(review.diagnostics.map { json($0, sources) }))])
-        }
-        guard activates, let found = review.refusal(bar: bar) else { return }
-        let failed = review.failedTests
-        throw refusal(
-            found.code, "\(found.message); nothing was activated",
-            failed.isEmpty
-                ? [
-                    JSONMember("rule_coverage", .integer(review.coverage.rulePercent)),
-                    JSONMember("condition_coverage", .integer(review.coverage.conditionPercent)),
-                    JSONMember("uncovered", .array(review.uncovered.map { .string($0) })),
-                    JSONMember("uncovered_conditions", uncoveredConditions(review)),
-                ] : [JSONMember("tests", .array(failed.map { json($0, sources) }))])
-    }
-
-    private static func uncoveredConditions(_ review: PolicyReview) -> JSONValue {
-        guard let policies = review.policies else { return .array([]) }
-        return .array(
-            review.coverage.missing.prefix(Shapes.maxUncovered).map { outcome in
-                .object(
-                    [
-                        JSONMember("condition", .string(outcome.text(policies))),
-                        JSONMember("of", .string(outcome.owner(policies))),
-                        JSONMember("never", .bool(outcome.truth)),
-                    ] + place(outcome.atom.range, policies.files, withColumn: true))
-            })
-    }
-
-    private static func refusal(_ code: String, _ message: String, _ members: [JSONMember]) -> GatewayError {
-        var error = GatewayError(.unprocessableContent, code, message)
-        error.members = members
-        return error
-    }
-
-    private static func json(_ diagnostic: Diagnostic, _ files: [SourceFile]) -> JSONValue {
-        var members = [
-            JSONMember("code", .string(diagnostic.code.rawValue)),
-            JSONMember("severity", .string(diagnostic.severity.rawValue)),
-            JSONMember("message", .string(diagnostic.message)),
-        ]
-        members += place(diagnostic.range, files, withColumn: true)
-        if let help = diagnostic.help { members.append(JSONMember("help", .string(help))) }
-        return .object(members)
-    }
-
-    private static func json(_ result: PolicyTestResult, _ files: [SourceFile]) -> JSONValue {
-        .object(
-            [
-                JSONMember("name", .string(result.test.name)), JSONMember("passed", .bool(result.passed)),
-                JSONMember("found", .string(result.found)),
-            ] + place(result.test.range, files, withColumn: false))
-    }
-
-    private static func place(_ range: SourceRange, _ files: [SourceFile], withColumn: Bool) -> [JSONMember] {
-        guard files.indices.contains(Int(range.file)) else { return [] }
-        var members = [
-            JSONMember("file", .string(files[Int(range.file)].name)),
-            JSONMember("line", .integer(max(0, range.line))),
-        ]
-        if withColumn { members.append(JSONMember("column", .integer(max(0, range.column)))) }
-        return members
-    }
-
     // MARK: Upload and activation
 
-    private static let refused = Operation.Answer(
+    static let refused = Operation.Answer(
         status: .unprocessableContent, words: "The policies have errors, tests fail, or they reach too little.",
         schema: OpenAPIDocument.problem, type: "application/problem+json")
-    private static let changed = Operation.Answer(
+    static let changed = Operation.Answer(
         status: .preconditionFailed, words: "Another version was activated meanwhile.",
         schema: OpenAPIDocument.problem, type: "application/problem+json")
-    private static let needed = Operation.Answer(
+    static let needed = Operation.Answer(
         status: .init(code: 428, reasonPhrase: "Precondition Required"), words: "If-Match is missing.",
         schema: OpenAPIDocument.problem, type: "application/problem+json")
-    private static let etag = [(name: "ETag", words: "Changes with each activation.")]
+    static let etag = [(name: "ETag", words: "Changes with each activation.")]
 
     private static let upload = Operation(
         "uploadPolicies", "Policies", .post, base + "/policies", roles: [.tenantAdmin],
@@ -270,7 +159,7 @@ enum PolicyOperations {
         let upload = try await PolicyUpload(request)
         let bar = try TenantOperations.record(tenant, request).minCoverage
         let review = try await request.services.tenancy.block { PolicyReview(upload.sources, now: request.context.now) }
-        try require(review, upload.sources, bar: bar, activates: activates)
+        try ReviewOperations.require(review, upload.sources, bar: bar, activates: activates)
         let made = try await request.services.tenancy.write(tenant) { writer in
             try stored { () throws(StoreError) in
                 try writer.store(
@@ -331,10 +220,10 @@ enum PolicyOperations {
         _ found: StoredPolicies, _ expected: UInt64?, _ request: AdminRequest, _ reason: String
     ) async throws -> Response {
         let tenant = try request.tenant
-        let sources = found.files.map { SourceFile(name: $0.name, text: $0.text) }
+        let sources = found.sources
         let bar = try TenantOperations.record(tenant, request).minCoverage
         let review = try await request.services.tenancy.block { PolicyReview(sources, now: request.context.now) }
-        try require(review, sources, bar: bar, activates: true)
+        try ReviewOperations.require(review, sources, bar: bar, activates: true)
         try await request.services.tenancy.write(tenant) { writer in
             try stored { () throws(StoreError) in
                 try writer.activate(
@@ -347,7 +236,7 @@ enum PolicyOperations {
     }
 
     /// The generation that If-Match names; nil for `*`.
-    private static func expectation(_ request: AdminRequest) async throws -> UInt64? {
+    static func expectation(_ request: AdminRequest) async throws -> UInt64? {
         guard let header = request.request.headers[.ifMatch] else {
             throw GatewayError(
                 .init(code: 428, reasonPhrase: "Precondition Required"), "precondition_required",
@@ -366,7 +255,7 @@ enum PolicyOperations {
         GatewayError(.preconditionFailed, "precondition_failed", message + ": look at it, then try again")
     }
 
-    private static func stored<Value>(_ body: () throws(StoreError) -> Value) throws(GatewayError) -> Value {
+    static func stored<Value>(_ body: () throws(StoreError) -> Value) throws(GatewayError) -> Value {
         do throws(StoreError) {
             return try body()
         } catch {
@@ -431,7 +320,7 @@ enum PolicyOperations {
         return .json(.object(["activations": .array(items)]))
     }
 
-    private static func answer(
+    static func answer(
         _ state: ActivationState, version: UInt64, _ request: AdminRequest, status: HTTPResponse.Status,
         location: String? = nil
     ) async throws -> Response {
@@ -457,11 +346,11 @@ enum PolicyOperations {
         answers: [.ok("The catalog.", CatalogView.schema)]
     ) { request in
         let files = try await request.services.tenancy.read(try request.tenant) { reader in
-            try reader.policies(version: try reader.generations().activeVersion)?.files
+            try reader.policies(version: try reader.generations().activeVersion)?.sources
         }
         guard let files else { throw GatewayError(.notFound, "no_policies", "no version is active: upload one") }
         let catalog = try await request.services.tenancy.block {
-            checkCatalog(files.map { SourceFile(name: $0.name, text: $0.text) }).catalog
+            checkCatalog(files).catalog
         }
         guard let catalog else {
             throw GatewayError(.notFound, "no_catalog", "this program cannot read the active version's catalog")

@@ -30,6 +30,10 @@ struct PolicyUpload: Sendable {
                                     Schema.TextRule(
                                         atLeast: 7, atMost: 200, pattern: ("^[^\\u0000-\\u001f/]+\\.stile$", isName)))),
                             .required("text", .text(Schema.TextRule())),
+                            .optional(
+                                "enabled",
+                                .boolean.described("false keeps the file with the version and does not decide with it.")
+                            ),
                         ]), atMost: LanguageLimits.maxFiles
                     ).described("The catalog and the policies: all files of a tenant.")),
                 .optional("message", .text(0...maxMessage)),
@@ -50,7 +54,9 @@ struct PolicyUpload: Sendable {
         message = request.json["message"]?.string ?? request.query("message") ?? ""
         if request.json != .null {
             files = (request.json["files"]?.array ?? []).map {
-                PolicyFile(name: $0["name"]?.string ?? "", text: $0["text"]?.string ?? "")
+                PolicyFile(
+                    name: $0["name"]?.string ?? "", text: $0["text"]?.string ?? "",
+                    isEnabled: $0["enabled"]?.bool ?? true)
             }
             let names = files.map(\.name)
             guard Set(names).count == names.count else { throw GatewayError.invalid("files", "a name stands twice") }
@@ -101,5 +107,5 @@ struct PolicyUpload: Sendable {
         return text
     }
 
-    var sources: [SourceFile] { files.map { SourceFile(name: $0.name, text: $0.text) } }
+    var sources: [SourceFile] { files.sources }
 }

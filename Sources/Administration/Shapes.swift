@@ -74,10 +74,34 @@ enum Shapes {
         "Diagnostic",
         .object([
             .required("code", .text(1...16)), .required("severity", .word(["error", "warning"])),
-            .required("message", .text(Schema.TextRule())), .optional("file", .text(Schema.TextRule())),
-            .optional("line", .integer(0...Int(Int32.max))), .optional("column", .integer(0...Int(Int32.max))),
+            .required("title", .text(Schema.TextRule())), .required("message", .text(Schema.TextRule())),
+            .optional("file", .text(Schema.TextRule())), .optional("range", sourceRange),
+            .optional(
+                "excerpt",
+                .object([.required("line", .text(Schema.TextRule())), .required("carets", .text(Schema.TextRule()))])),
             .optional("help", .text(Schema.TextRule())),
+            .optional(
+                "related",
+                .array(
+                    .object([
+                        .required("message", .text(Schema.TextRule())), .optional("file", .text(Schema.TextRule())),
+                        .optional("range", sourceRange),
+                    ]), atMost: 1_000)),
         ]))
+
+    /// Findings told of in one answer.
+    static let maxDiagnostics = 1_000
+
+    private static let sourceRange = Schema.named(
+        "SourceRange",
+        .object([.required("start", sourcePosition), .required("end", sourcePosition)])
+    ).described(
+        "Lines and columns count from 1, columns Unicode scalars; `end` is behind the last; `byte` counts from 0.")
+
+    private static let sourcePosition = Schema.object([
+        .required("line", .integer(1...Int(Int32.max))), .required("column", .integer(1...Int(Int32.max))),
+        .required("byte", .integer(0...Int(Int32.max))),
+    ])
 
     static let testResult = Schema.named(
         "TestResult",

@@ -46,8 +46,8 @@ enum SubjectOperations {
         let name = try name(request)
         let now = request.context.now
         let items = try await request.services.tenancy.read(try request.tenant) { reader in
-            let files = try reader.policies(version: try reader.generations().activeVersion)?.files ?? []
-            let catalog = checkCatalog(files.map { SourceFile(name: $0.name, text: $0.text) }).catalog
+            let files = try reader.policies(version: try reader.generations().activeVersion)?.sources ?? []
+            let catalog = checkCatalog(files).catalog
             let type = catalog.flatMap { catalog in
                 catalog.entity(named: name.type).map { catalog.entities[$0] }
             }
@@ -107,8 +107,8 @@ enum SubjectOperations {
         let after = Paging.after(request)
         let limit = request.integer("limit", or: 25)
         let (page, catalog) = try await request.services.tenancy.read(tenant) { reader in
-            let files = try reader.policies(version: try reader.generations().activeVersion)?.files ?? []
-            let catalog = checkCatalog(files.map { SourceFile(name: $0.name, text: $0.text) }).catalog
+            let files = try reader.policies(version: try reader.generations().activeVersion)?.sources ?? []
+            let catalog = checkCatalog(files).catalog
             return (try reader.resources(type: type, after: after, limit: limit), catalog)
         }
         guard let catalog else { throw GatewayError(.notFound, "no_policies", "no version is active: upload one") }

@@ -228,6 +228,8 @@ int stile_set_nice(int nice) {
     return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
 }
 
+int stile_stand_back(int nice) { return setpriority(PRIO_PROCESS, (id_t)gettid(), nice); }
+
 void stile_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 struct stile_usage stile_thread_usage(void) {

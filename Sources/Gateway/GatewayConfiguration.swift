@@ -128,8 +128,8 @@ package struct GatewayConfiguration: Sendable {
             value, "limits",
             names: [
                 "header_field_bytes", "header_bytes", "header_fields", "body_bytes", "head_timeout_ms",
-                "body_timeout_ms", "idle_timeout_ms", "drain_timeout_ms", "connections", "waiting", "caller_rate",
-                "address_rate", "failure_rate",
+                "body_timeout_ms", "idle_timeout_ms", "drain_timeout_ms", "connections", "waiting", "analyses",
+                "waiting_analyses", "analyses_of_tenant", "caller_rate", "address_rate", "failure_rate",
             ])
         if let value = try reader.integer("header_field_bytes", 256...(1 << 20)) { limits.maxHeaderFieldBytes = value }
         if let value = try reader.integer("header_bytes", 1_024...(4 << 20)) { limits.maxHeaderBytes = value }
@@ -141,6 +141,9 @@ package struct GatewayConfiguration: Sendable {
         if let value = try reader.integer("drain_timeout_ms", 0...600_000) { limits.drainTimeout = Int64(value) }
         if let value = try reader.integer("connections", 1...100_000) { limits.maxConnections = value }
         if let value = try reader.integer("waiting", 1...1_000_000) { limits.maxWaiting = value }
+        if let value = try reader.integer("analyses", 1...64) { limits.maxAnalyses = value }
+        if let value = try reader.integer("waiting_analyses", 0...10_000) { limits.maxWaitingAnalyses = value }
+        if let value = try reader.integer("analyses_of_tenant", 1...10_000) { limits.maxAnalysesOfTenant = value }
         if let rate = try reader.rate("caller_rate") { limits.callerRate = rate }
         if let rate = try reader.rate("address_rate") { limits.addressRate = rate }
         if let rate = try reader.rate("failure_rate") { limits.failureRate = rate }

@@ -28,6 +28,12 @@ package struct GatewayLimits: Sendable {
     package var failureRate = RateLimit(perSecond: 1, burst: 20)
     /// Work on the store and the decision socket that waits for its turn.
     package var maxWaiting = 256
+    /// Analyses of policies under way at once.
+    package var maxAnalyses = 2
+    /// Analyses that wait for their turn besides.
+    package var maxWaitingAnalyses = 16
+    /// Analyses of one tenant, under way or waiting.
+    package var maxAnalysesOfTenant = 2
 
     package init() {}
 }

@@ -12,6 +12,8 @@ package struct GatewayServices: Sendable {
     package let decisions: DecisionClients
     /// The credentials of callers.
     package let desk: CredentialDesk
+    /// What keeps a processor busy for seconds: analyses of policies.
+    package let analyses: AnalysisWork
     package let limits: GatewayLimits
     package let logger: Logger
     private let work: BlockingWork
@@ -26,10 +28,14 @@ package struct GatewayServices: Sendable {
         self.limits = limits
         self.logger = logger
         work = BlockingWork(threads: workers, limit: limits.maxWaiting)
+        analyses = AnalysisWork(limits)
         tenancy = Tenancy(book: desk.book, work: work)
         decisions = DecisionClients(path: decisionSocket, work: work)
     }
 
     /// Ends the threads.
-    package func stop() async { await work.stop() }
+    package func stop() async {
+        await analyses.stop()
+        await work.stop()
+    }
 }

@@ -21,6 +21,8 @@ package struct ComparisonOptions: Sendable {
     /// Steps that the whole comparison may take; what it has not settled by then is not proven. Counted, so that the same
     /// comparison always gets as far.
     package var budget = Self.defaultBudget
+    /// Ends the comparison early; what it has found by then holds, the rest is not proven.
+    package var interruption: Interruption?
 
     /// Some seconds.
     package static let defaultBudget = 500_000_000
@@ -89,17 +91,30 @@ package func compare(
     // Every cell has its share of the budget, and what others leave of theirs; what the hard ones need more is left to
     // the end, so that none takes the share of another.
     var left = options.budget
+    let interruption = options.interruption
+    func isDue() -> Bool { interruption?.isDue ?? false }
     var open: [Cell] = []
     for (index, cell) in cells.enumerated() {
+        if isDue() {
+            open += cells[index...]
+            break
+        }
         progress(index, cells.count)
-        let budget = WorkBudget(max(1, left / (2 * (cells.count - index))))
+        let budget = WorkBudget(max(1, left / (2 * (cells.count - index))), interruption)
         if !comparer.compare(cell, budget) { open.append(cell) }
         left -= budget.total - budget.left
     }
     for (index, cell) in open.enumerated() {
-        let budget = WorkBudget(max(1, left / (open.count - index)))
+        if isDue() {
+            comparer.note(cell, "not settled in the time given")
+            continue
+        }
+        let budget = WorkBudget(max(1, left / (open.count - index)), interruption)
         comparer.forget(cell)
-        if !comparer.compare(cell, budget) { comparer.note(cell, "the budget of \(options.budget) steps is used up") }
+        if !comparer.compare(cell, budget) {
+            comparer.note(
+                cell, isDue() ? "not settled in the time given" : "the budget of \(options.budget) steps is used up")
+        }
         left -= budget.total - budget.left
     }
     progress(cells.count, cells.count)

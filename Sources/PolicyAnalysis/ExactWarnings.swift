@@ -38,7 +38,12 @@ package struct ExactWarnings: Sendable {
     ) -> [Diagnostic] {
         guard let policies = result.policies else { return result.diagnostics }
         let exact = Self(policies, known: result.diagnostics, budget: budget, interruption: interruption)
-        return (result.diagnostics + exact.diagnostics).sorted {
+        return ordered(result.diagnostics + exact.diagnostics)
+    }
+
+    /// Findings in the order of the text.
+    package static func ordered(_ diagnostics: [Diagnostic]) -> [Diagnostic] {
+        diagnostics.sorted {
             ($0.range.file, $0.range.start, $0.code.rawValue) < ($1.range.file, $1.range.start, $1.code.rawValue)
         }
     }

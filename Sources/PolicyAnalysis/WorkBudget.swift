@@ -6,15 +6,22 @@ import Synchronization
 package final class Interruption: Sendable {
     private let isRaised = Atomic<Bool>(false)
     private let deadline: ContinuousClock.Instant?
+    private let other: Interruption?
 
-    /// - Parameter time: how long the analysis may take from now on; nil for any time.
-    package init(after time: Duration? = nil) { deadline = time.map { ContinuousClock.now + $0 } }
+    /// - Parameters:
+    ///   - time: how long the analysis may take from now on; nil for any time.
+    ///   - other: when it is due, this one is too.
+    package init(after time: Duration? = nil, orWith other: Interruption? = nil) {
+        deadline = time.map { ContinuousClock.now + $0 }
+        self.other = other
+    }
 
     /// From now on the analysis ends as soon as it notices, which is within some milliseconds.
     package func raise() { isRaised.store(true, ordering: .relaxed) }
 
     package var isDue: Bool {
         isRaised.load(ordering: .relaxed) || deadline.map { ContinuousClock.now >= $0 } ?? false
+            || other?.isDue ?? false
     }
 }
 

@@ -317,10 +317,12 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
         "provisioner": world.credential("provisioner", "mine"), "transmitter": world.credential("transmitter", "mine"),
     }
     bodies = {
-        "policies": {"files": files()}, "validate": {"files": files()}, "rotate": {}, "activate": {}, "rollback": {},
+        "policies": {"files": files()}, "validate": {"files": files()}, "compare": {"files": files()}, "rotate": {}, "activate": {}, "rollback": {},
         "credentials": {"role": "pep"}, "revoke-sessions": None, "explain": {
             "subject": {"type": "user", "id": "ada"}, "action": {"name": "read"},
             "resource": {"type": "payrun", "id": "p"}},
+        "who": {"action": {"name": "read"}, "resource": {"type": "payrun", "id": "only-there"}},
+        "what": {"subject": {"type": "user", "id": "only-there"}}, "assignments": {"files": []},
     }
     before = world.ask("GET", f"{base}/activation", other).body
     seen, walked = set(), 0
@@ -355,6 +357,20 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
                     expect(b"other" not in mixed.body, mixed)
         expect(walk(method, path, None, "other").status == 401, method, path, "without a credential")
     expect(len(seen) == 1, "every refusal is the same", seen)
+    provisioned = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "id": "only-there", "userName": "only-there"}
+    subprocess.run(
+        [f"{BINARIES}/stile", "load", "--store", world.store, "--tenant", "other", "-"],
+        input=json.dumps(provisioned), text=True, check=True, capture_output=True)
+    own = f"/admin/v1/tenants/mine"
+    what = world.ask("POST", f"{own}/what", mine, bodies["what"])
+    expect(what.status == 404 and what.code == "subject_unknown", what)
+    expect(world.ask("POST", f"{base}/what", other, bodies["what"]).status == 200, "there is one there")
+    who = world.ask("POST", f"{own}/who", mine, dict(bodies["who"], all=True))
+    expect(who.status == 200 and b"only-there" not in who.body, who)
+    for path in ["assignments?version=", "policies/compare?base="]:
+        mixed = world.ask("POST" if "compare" in path else "GET", f"{own}/{path}{theirs['version']}", mine,
+                          bodies["compare"] if "compare" in path else None)
+        expect(mixed.status == 404, path, mixed)
     expect(world.ask("GET", f"{base}/activation", other).body == before, "nothing was changed")
     kept = world.ask("GET", f"{base}/resources/payrun/only-there", other)
     expect(kept.json["properties"] == {"total": 7}, kept)
@@ -457,7 +473,8 @@ def test_what_is_wrong_is_not_activated():
         return answer.json
 
     broken = refused(files(payroll='policy "P" { permit read on nothing }'), "policies_rejected")
-    expect(broken["diagnostics"][0]["file"] == "payroll.stile" and broken["diagnostics"][0]["line"] == 1, broken)
+    told = broken["diagnostics"][0]
+    expect(told["file"] == "payroll.stile" and told["range"]["start"]["line"] == 1, broken)
     good = open(f"{LEDGER}/payroll.stile").read()
     failing = good + '\ntest "wrong" { given user { } ask read on payrun { total 1 status draft created_by "x" } expect permit }\n'
     told = refused(files(payroll=failing), "tests_failed")
@@ -477,6 +494,208 @@ def test_what_is_wrong_is_not_activated():
     later = world.ask(
         "POST", f"{base}/policies/{stored.json['version']['id']}/activate", admin, {}, {"If-Match": "*"})
     expect(later.status == 422 and later.code == "coverage_too_low", later)
+    world.close()
+
+
+def test_what_is_found_is_what_the_tool_finds():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    good = open(f"{LEDGER}/payroll.stile").read()
+    odd = good.replace('policy "Payroll" {', '''policy "Payroll" {
+  permit delete on payrun to user
+    when (resource.total > 20 or resource.total > 30 and resource.status == final)
+      and not (resource.total > 10 or resource.total > 15 and resource.status == draft)
+  permit delete on payrun to user when resource.status == draft or resource.status == final''')
+    folder = world.path("odd")
+    os.mkdir(folder)
+    for file in files(payroll=odd):
+        with open(f"{folder}/{file['name']}", "w") as out:
+            out.write(file["text"])
+    told = json.loads(stile("check", "--json", folder))["diagnostics"]
+    expect(len(told) >= 2 and all(d["severity"] == "warning" for d in told), told)
+    found = world.ask("POST", f"{base}/policies/validate", admin, {"files": files(payroll=odd)}).json
+    expect(found["valid"] and found["unsettled"] == 0 and found["diagnostics"] == told, found["diagnostics"], told)
+    quick = world.ask("POST", f"{base}/policies/validate?seconds=0", admin, {"files": files(payroll=odd)}).json
+    expect(len(quick["diagnostics"]) < len(told), "without the solver less is found", quick["diagnostics"])
+    world.close()
+
+
+def test_a_candidate_is_compared_with_what_is_live():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    good = open(f"{LEDGER}/payroll.stile").read()
+    wider = files(payroll=good.replace("250_000 ", "300_000 "))
+    same = world.ask("POST", f"{base}/policies/compare", admin, {"files": files()})
+    expect(same.status == 200 and same.json["result"] == "equal" and same.json["regions"] == [], same)
+    expect(same.json["base"]["active"] and same.json["cells"] == 3 and same.json["not_proven_count"] == 0, same)
+    changed = world.ask("POST", f"{base}/policies/compare", admin, {"files": wider}).json
+    expect(changed["result"] == "different" and changed["region_count"] == len(changed["regions"]) >= 1, changed)
+    region = changed["regions"][0]
+    expect(region["action"] == "approve" and region["proven"] and region["confirmed"], region)
+    expect("ask approve on payrun" in region["answers"][0]["witness"], region)
+    folder = world.path("wider")
+    os.mkdir(folder)
+    for file in wider:
+        with open(f"{folder}/{file['name']}", "w") as out:
+            out.write(file["text"])
+    lines = [json.loads(line) for line in stile("compare", "--json", LEDGER, folder, check=False).splitlines()]
+    expect(lines[:-1] == changed["regions"], "the tool tells the same", lines, changed)
+    stored = world.ask("POST", f"{base}/policies?activate=false", admin, {"files": wider}).json["version"]
+    again = world.ask("GET", f"{base}/policies/{stored['id']}/compare", admin).json
+    expect(again["regions"] == changed["regions"] and again["version"]["id"] == stored["id"], again)
+    back = world.ask("POST", f"{base}/policies/compare?base={stored['id']}", admin, {"files": files()}).json
+    expect(back["result"] == "different" and back["base"]["id"] == stored["id"], back)
+    expect(back["regions"][0]["answers"][0]["new"] == region["answers"][0]["old"], back)
+    renamed = files(payroll=good.replace('as "approve"', 'as "approve-runs"'))
+    expect(world.ask("POST", f"{base}/policies/compare", admin, {"files": renamed}).json["result"] == "equal")
+    rules = world.ask("POST", f"{base}/policies/compare?rules=true", admin, {"files": renamed}).json
+    expect(rules["result"] == "different" and rules["regions"][0]["difference"], rules)
+    broken = world.ask("POST", f"{base}/policies/compare", admin, {"files": files(payroll="policy")})
+    expect(broken.status == 422 and broken.code == "policies_rejected" and broken.json["diagnostics"], broken)
+    bare = world.tenant("bare", policies=None)
+    none = world.ask("POST", "/admin/v1/tenants/bare/policies/compare", bare, {"files": files()})
+    expect(none.status == 404 and none.code == "no_policies", none)
+    world.close()
+
+
+def pigeons(holes, base=1):
+    """A question that only a search of all placements settles: so many pigeons in one hole fewer."""
+    names = [f"p{pigeon}h{hole}" for pigeon in range(holes + 1) for hole in range(holes)]
+    catalog = 'catalog "c" version 1.0.0 {\n  entity user { }\n  entity loft {\n' + "".join(
+        f"    {name}: bool\n" for name in names) + "  }\n  action look on loft\n}\n"
+    placed = [" or ".join(f"resource.p{pigeon}h{hole}" for hole in range(holes)) for pigeon in range(holes + 1)]
+    alone = [f"not (resource.p{one}h{hole} and resource.p{two}h{hole})"
+             for hole in range(holes) for one in range(holes + 1) for two in range(one)]
+    condition = " and ".join([f"({part})" for part in placed] + alone)
+    return catalog, f'policy "P" {{ permit look on loft when {condition} }}\n'
+
+
+def test_a_comparison_ends_in_time_and_holds_nobody_up():
+    world = World()
+    catalog, hard = pigeons(9)
+    admin, other = world.tenant("acme", policies=None), world.tenant("other")
+    base = "/admin/v1/tenants/acme"
+    # Permits nothing, as the other does; but who is to know?
+    plain = 'policy "P" { forbid look on loft }\n'
+    version = [{"name": "catalog.stile", "text": catalog}, {"name": "p.stile", "text": plain}]
+    candidate = [{"name": "catalog.stile", "text": catalog}, {"name": "p.stile", "text": hard}]
+    made = world.ask("POST", f"{base}/policies", admin, {"files": version}, {"If-Match": "*"})
+    expect(made.status == 201, made)
+    start = time.monotonic()
+    found = world.ask("POST", f"{base}/policies/compare?seconds=1", admin, {"files": candidate})
+    took = time.monotonic() - start
+    expect(found.status == 200 and found.json["result"] == "not_proven", found)
+    expect("time given" in found.json["not_proven"][0]["not_proven"] and found.json["not_proven_count"] == 1, found)
+    expect(took < 5, took)
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(
+            world.ask("POST", f"{base}/policies/compare?seconds=3", admin, {"files": candidate})))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    slowest = 0
+    for _ in range(20):
+        start = time.monotonic()
+        expect(world.ask("GET", f"{base}/activation", admin).status == 200)
+        slowest = max(slowest, time.monotonic() - start)
+    other_start = time.monotonic()
+    expect(world.ask("POST", "/admin/v1/tenants/other/policies/compare", other, {"files": files()}).status == 200,
+           "another tenant's turn comes")
+    waited = time.monotonic() - other_start
+    for thread in threads:
+        thread.join()
+    statuses = sorted(answer.status for answer in answers)
+    expect(statuses == [200, 200, 429, 429, 429], statuses)
+    refused = next(answer for answer in answers if answer.status == 429)
+    expect(refused.code == "too_many_analyses" and int(refused.headers["Retry-After"]) >= 1, refused)
+    expect(slowest < 2, slowest)
+    # A stopping gateway does not wait for the search.
+    world.stop("gateway")
+    world.configuration["limits"] = {"drain_timeout_ms": 200}
+    world.start_gateway()
+    thread = threading.Thread(target=lambda: hangs(world, f"{base}/policies/compare?seconds=30", admin, candidate))
+    thread.start()
+    time.sleep(0.5)
+    start = time.monotonic()
+    world.stop("gateway")
+    stopped = time.monotonic() - start
+    thread.join()
+    expect(stopped < 10, stopped)
+    world.close()
+    return (f"1 s asked for, {took:.1f} s taken; beside it {slowest * 1000:.0f} ms at most, another tenant's turn after "
+            f"{waited:.1f} s; stopped in {stopped:.1f} s")
+
+
+def hangs(world, path, token, uploaded):
+    """A request whose answer may never come."""
+    try:
+        world.ask("POST", path, token, {"files": uploaded})
+    except (OSError, http.client.HTTPException):
+        pass
+
+
+def test_policy_files_are_switched_off_and_on():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    extra = 'policy "Extra" { permit delete on payrun as "auditors" to user in group "Auditors" }\n'
+    uploaded = files() + [{"name": "extra.stile", "text": extra}]
+    made = world.ask("POST", f"{base}/policies", admin, {"files": uploaded}, {"If-Match": "*"})
+    expect(made.status == 201, made)
+    listed = world.ask("GET", f"{base}/assignments", admin)
+    expect(listed.status == 200 and listed.headers["ETag"] == made.headers["ETag"], listed)
+    found = {p["action"]: p for p in listed.json["permissions"]}
+    expect(found["approve"]["permit"] == ["Payroll/approve"], found)
+    expect(set(found["approve"]["forbid"]) == {"Payroll/managed-device", "Payroll/no-contractors"}, found)
+    expect(found["approve"]["require"] == ["Payroll/unusual-sign-in"], found)
+    expect(found["delete"]["permit"] == ["Extra/auditors"], found)
+    rules = {r["name"]: r for r in listed.json["rules"]}
+    expect(rules["Extra/auditors"]["policy"] == "Extra" and rules["Extra/auditors"]["file"] == "extra.stile", rules)
+    expect(rules["Payroll/approve"]["demand"] == "mfa within 15m" and rules["Payroll/approve"]["line"] == 9, rules)
+    alone = world.ask("GET", f"{base}/assignments?policy=Extra", admin).json
+    expect([p["action"] for p in alone["permissions"]] == ["delete"], alone)
+    one = world.ask("GET", f"{base}/assignments?limit=1", admin).json
+    rest = world.ask("GET", f"{base}/assignments?after={one['next']}", admin).json
+    expect(one["permissions"] + rest["permissions"] == listed.json["permissions"] and "next" not in rest, one, rest)
+    question = {"subject": {"type": "user", "id": "cho"}, "action": {"name": "delete"},
+                "resource": {"type": "payrun", "id": "p"}, "session": "s-ada"}
+    off = {"files": [{"name": "extra.stile", "enabled": False}], "message": "not now"}
+    expect(world.ask("PATCH", f"{base}/assignments", admin, off).status == 428)
+    auditor = world.credential("auditor", "acme")
+    expect(world.ask("PATCH", f"{base}/assignments", auditor, off, {"If-Match": "*"}).status == 403)
+    done = world.ask("PATCH", f"{base}/assignments", admin, off, {"If-Match": listed.headers["ETag"]})
+    expect(done.status == 200 and done.json["state"] == "active" and done.json["version"]["message"] == "not now", done)
+    late = world.ask("PATCH", f"{base}/assignments", admin, off, {"If-Match": listed.headers["ETag"]})
+    expect(late.status == 412, late)
+    after = world.ask("GET", f"{base}/assignments", admin).json
+    expect({p["action"]: p["permit"] for p in after["permissions"]}["delete"] == [], after)
+    shown = {f["name"]: f for f in after["files"]}
+    expect(not shown["extra.stile"]["enabled"] and shown["extra.stile"]["policies"] == ["Extra"], shown)
+    may = world.ask("POST", f"{base}/who", admin, {
+        "action": {"name": "delete"}, "resource": {"type": "payrun", "id": "p"}, "sign_in": "best",
+        "device_properties": {"compliant": True}, "all": True}).json
+    expect(may["permitted"] == 0, may)
+    version = world.ask("GET", f"{base}/policies/{done.json['version']['id']}", admin).json
+    expect([f.get("enabled") for f in version["files"]].count(False) == 1, version)
+    again = world.ask("POST", f"{base}/policies", admin, {"files": version["files"]}, {"If-Match": "*"})
+    expect(again.status == 201, "what was read can be sent", again)
+    expect(not world.ask("GET", f"{base}/assignments", admin).json["files"][-1]["enabled"])
+    on = {"files": [{"name": "extra.stile", "enabled": True}]}
+    back = world.ask("PATCH", f"{base}/assignments", admin, on, {"If-Match": "*"})
+    expect(back.status == 200 and back.json["state"] == "active", back)
+    none = world.ask("PATCH", f"{base}/assignments", admin, {"files": [{"name": "x", "enabled": True}]}, {"If-Match": "*"})
+    expect(none.status == 400 and "extra.stile" in none.json["detail"], none)
+    bare = {"files": [{"name": "catalog.stile", "enabled": False}]}
+    expect(world.ask("PATCH", f"{base}/assignments", admin, bare, {"If-Match": "*"}).code == "policies_rejected")
+    world.ask("PATCH", base, world.operator, {"min_coverage": 50})
+    low = {"files": [{"name": "payroll.stile", "enabled": False}]}
+    expect(world.ask("PATCH", f"{base}/assignments", admin, low, {"If-Match": "*"}).code == "coverage_too_low")
+    expect(" 0 differences" in stile("verify", "--store", world.store, "--tenant", "acme"))
     world.close()
 
 
@@ -604,6 +823,76 @@ def test_resources_sessions_and_signals_are_shown_and_changed():
     device = world.ask("GET", f"{base}/subjects/device/laptop-1/signals", admin).json["signals"]
     expect(device and device[0]["name"] == "compliant" and device[0]["live"], device)
     expect("expires" in device[0], "the catalog's lifetime is told")
+    world.close()
+
+
+def test_who_may_and_what_may_be_done():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    run = {"type": "payrun", "id": "p9", "properties": {"total": 90000, "status": "draft", "created_by": "bob"}}
+    store = ["--store", world.store, "--tenant", "acme"]
+
+    def who(**more):
+        return world.ask("POST", f"{base}/who", admin, {"action": {"name": "approve"}, "resource": run, **more})
+
+    found = who(all=True).json
+    lines = [json.loads(l) for l in stile("who", *store, "approve", json.dumps(run), "--all", "--json").splitlines()]
+    for entry in found["subjects"] + lines[:-1]:
+        entry.pop("valid_until", None)
+    expect(found["subjects"] == lines[:-1], "the tool tells the same", found, lines)
+    summary = lines[-1]["summary"]
+    expect({name: found[name] for name in summary} == summary and "next" not in found, found, summary)
+    expect([s["subject"]["id"] for s in who().json["subjects"]] == ["ada"], found)
+    pages, after = [], {}
+    while True:
+        page = who(all=True, limit=1, **after).json
+        pages += [s["subject"]["id"] for s in page["subjects"]]
+        if "next" not in page:
+            break
+        after = {"after": page["next"]}
+    expect(pages == ["ada", "bob", "cho"], pages)
+    best = who(sign_in="none", device_properties={"compliant": True}).json
+    expect(best["subjects"][0]["outcome"] == "step_up" and best["subjects"][0]["step_up"]["assurance"] == "mfa", best)
+    signed = who(authentication={"assurance": "mfa", "age_seconds": 60}, device="laptop-1").json
+    expect(signed["permitted"] == 1, signed)
+    for wrong, code in [
+        ({"authentication": {"assurance": "gold"}}, "question_invalid"), ({"device": "none"}, "question_invalid"),
+        ({"device_properties": {"kind": "phone"}}, "question_invalid"), ({"subject_type": "payrun"}, "question_invalid"),
+        ({"sign_in": "own", "session": "s-ada"}, "invalid_request"), ({"after": "00"}, "question_invalid"),
+        ({"after": "ff"}, "invalid_request"), ({"sign_in": "later"}, "invalid_request"),
+        ({"action": {"name": "sign"}}, "question_invalid"), ({"resource": {"type": "book", "id": "b"}}, "question_invalid"),
+    ]:
+        refused = who(**wrong)
+        expect(refused.status in (400, 422) and refused.code == code, wrong, refused)
+
+    def what(**more):
+        return world.ask("POST", f"{base}/what", admin, {"subject": {"type": "user", "id": "ada"}, **more})
+
+    for number in range(5):
+        world.ask("PUT", f"{base}/resources/payrun/n{number}", admin, {
+            "properties": {"total": 100_000 * number, "status": "draft", "created_by": "bob"}})
+    may = what().json
+    expect(may["subject"] == {"type": "user", "id": "ada"} and may["active"] and may["session"] == "s-ada", may)
+    lines = [json.loads(l) for l in stile("what", *store, "user:ada", "--json").splitlines()]
+    for entry in may["permissions"] + lines:
+        entry.pop("valid_until", None)
+    expect(may["permissions"] == lines, "the tool tells the same", may, lines)
+    approve = next(p for p in may["permissions"] if p["action"] == "approve")
+    expect(approve["registered"]["permitted"] == ["n0", "n1", "n2"], approve)
+    expect(approve["permit"]["extent"] == "sometimes" and "resource.total" in approve["permit"]["when"], approve)
+    first = what(limit=1).json
+    rest = what(limit=10, after=first["next"]).json
+    expect(len(first["permissions"]) == 1 and "next" not in rest, first, rest)
+    expect([p["action"] for p in first["permissions"] + rest["permissions"]] == [p["action"] for p in lines])
+    expect([p["action"] for p in what(action="read").json["permissions"]] == ["read"])
+    expect(what(session="s-bob").code == "question_invalid", "a session of another")
+    expect(what(action="sign").code == "question_invalid")
+    expect(what(subject={"type": "user", "id": "nobody"}).code == "subject_unknown")
+    expect(what(subject={"type": "payrun", "id": "p"}).code == "question_invalid")
+    bare = world.tenant("bare", policies=None)
+    none = world.ask("POST", "/admin/v1/tenants/bare/what", bare, {"subject": {"type": "user", "id": "ada"}})
+    expect(none.status == 404 and none.code == "no_policies", none)
     world.close()
 
 

@@ -83,4 +83,18 @@ struct StandInTests {
         #expect(comparison.unproven.isEmpty)
         #expect(comparison.regions.map(\.cell.resource) == ["letter"])
     }
+
+    @Test("a comparison that is ended proves nothing, and says so of every cell")
+    func ended() throws {
+        let policies = try policies()
+        var options = ComparisonOptions()
+        let interruption = Interruption()
+        interruption.raise()
+        options.interruption = Interruption(orWith: interruption)
+        let comparison = try compare(policies, policies, options)
+        #expect(comparison.regions.isEmpty)
+        #expect(!comparison.isProvenEqual)
+        #expect(comparison.unproven.map(\.cell.resource) == ["report", "letter", "memo"])
+        #expect(comparison.unproven.allSatisfy { $0.reason == "not settled in the time given" })
+    }
 }

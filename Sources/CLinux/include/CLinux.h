@@ -87,6 +87,8 @@ int stile_pin(int processor);
 int stile_set_nice(int nice);
 /* Lets the calling thread run only where nothing else wants to; nonzero when the system refuses. */
 int stile_set_idle(void);
+/* Makes the calling thread stand back behind others, by a nice value above its own; nonzero when the system refuses. */
+int stile_stand_back(int nice);
 /* What the calling thread has used: microseconds of processor time, and how often the processor was taken from it. */
 struct stile_usage {
     uint64_t busy_us;

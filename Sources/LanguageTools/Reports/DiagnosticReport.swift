@@ -43,6 +43,14 @@ package struct DiagnosticReport: Sendable {
             ] + summary)
     }
 
+    /// The findings alone, each as it stands in the document, at most so many.
+    package static func findings(
+        _ diagnostics: [Diagnostic], in files: [SourceFile], atMost limit: Int = .max
+    ) -> [JSONValue] {
+        let report = Self(files: files, locations: [], diagnostics: [], version: "", exitCode: 0)
+        return diagnostics.prefix(limit).map { report.json($0) }
+    }
+
     private func json(_ diagnostic: Diagnostic) -> JSONValue {
         var members = [
             JSONMember("code", .string(diagnostic.code.rawValue)),
