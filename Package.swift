@@ -159,9 +159,8 @@ let package = Package(
             name: "Administration",
             dependencies: [
                 "StrictJSON", "PolicyLanguage", "LanguageTools", "DecisionEngine", "PolicyAnalysis", "AnalysisReports",
-                "AttributeStore", "DecisionProtocol", "DecisionPath", "Surveys", "PolicyTesting", "StileClient",
-                "Credentials",
-                "GatewayCore",
+                "AttributeStore", "DecisionProtocol", "DecisionPath", "DecisionReplay", "DecisionShadow", "Surveys",
+                "PolicyTesting", "StileClient", "Credentials", "GatewayCore",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -298,7 +297,11 @@ let package = Package(
             dependencies: ["GatewayCore", "StrictJSON", .product(name: "HTTPTypes", package: "swift-http-types")],
             swiftSettings: strict),
         .testTarget(
-            name: "AdministrationTests", dependencies: ["Administration", "StrictJSON"], swiftSettings: strict),
+            name: "AdministrationTests",
+            dependencies: [
+                "Administration", "StrictJSON", "DecisionReplay", "GatewayCore",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ], swiftSettings: strict),
         .testTarget(
             name: "AuthZENTests",
             dependencies: ["AuthZEN", "CBOR", "DecisionProtocol", "StileClient", "StrictJSON", "TestSupport"],

@@ -10,7 +10,7 @@ package import StrictJSON
 package enum Administration {
     private static let operations: [Operation] =
         TenantOperations.all + CredentialOperations.all + PolicyOperations.all + ReviewOperations.all
-        + CompareOperations.all + AssignmentOperations.all
+        + CompareOperations.all + AssignmentOperations.all + ShadowOperations.all
         + ResourceOperations.all
         + SessionOperations.all + SubjectOperations.all + ExplainOperations.all
         + SurveyOperations.all

@@ -35,9 +35,12 @@ struct Operation: Sendable {
         var schema: Schema
         var isRequired: Bool
         var words: String
+        /// Of a path: a value that does not fit is a wrong request, and not just nobody's name.
+        var isTold = false
 
-        static func path(_ name: String, _ schema: Schema, _ words: String) -> Parameter {
-            Parameter(name: name, place: .path, schema: schema, isRequired: true, words: words)
+        static func path(_ name: String, _ schema: Schema, _ words: String, isTold: Bool = false) -> Parameter {
+            Parameter(
+                name: name, place: .path, schema: schema, isRequired: true, words: words, isTold: isTold)
         }
         static func query(_ name: String, _ schema: Schema, _ words: String, isRequired: Bool = false) -> Parameter {
             Parameter(name: name, place: .query, schema: schema, isRequired: isRequired, words: words)
@@ -121,7 +124,11 @@ struct AdminRequest: Sendable {
             case .path:
                 // A name that cannot be is nobody's.
                 let text = try context.path(parameter.name)
-                if (try? parameter.schema.check(.string(text))) == nil { throw GatewayError.notFound }
+                if parameter.isTold {
+                    try Self.check(text, parameter)
+                } else if (try? parameter.schema.check(.string(text))) == nil {
+                    throw GatewayError.notFound
+                }
             case .query:
                 if let text = query[parameter.name] {
                     try Self.check(text, parameter)

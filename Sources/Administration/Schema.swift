@@ -18,6 +18,8 @@ indirect enum Schema: Sendable {
     case map(Schema)
     /// Any value.
     case any
+    /// The shape, or null.
+    case nullable(Schema)
     /// A shape that the document describes once, under a name.
     case named(String, Schema)
     /// The shape, with words for readers.
@@ -91,6 +93,7 @@ extension Schema {
             guard let members = value.object else { throw wrong(path, "an object", value) }
             for member in members { try element.check(member.value, at: Self.join(path, member.name)) }
         case .any: return
+        case .nullable(let schema): if value != .null { try schema.check(value, at: path) }
         case .named(_, let schema), .described(let schema, _): try schema.check(value, at: path)
         }
     }
@@ -164,6 +167,8 @@ extension Schema {
             ])
         case .map(let element): .object(["type": .string("object"), "additionalProperties": element.json])
         case .any: .object([])
+        case .nullable(let schema):
+            .object(["anyOf": .array([schema.json, .object(["type": .string("null")])])])
         case .named(let name, _): .object(["$ref": .string("#/components/schemas/\(name)")])
         case .described(let schema, let words):
             .object([JSONMember("description", .string(words))] + (schema.json.object ?? []))
@@ -178,7 +183,8 @@ extension Schema {
                 found[name] = schema.json
                 schema.collect(&found)
             }
-        case .described(let schema, _), .map(let schema), .array(let schema, _): schema.collect(&found)
+        case .described(let schema, _), .map(let schema), .array(let schema, _), .nullable(let schema):
+            schema.collect(&found)
         case .object(let fields): for field in fields { field.schema.collect(&found) }
         case .text, .integer, .boolean, .any: return
         }

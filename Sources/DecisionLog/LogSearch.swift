@@ -17,6 +17,8 @@ package struct LogSearch: Sendable {
     package private(set) var unreadable: [String] = []
     /// Where the decision was not found: what speaks for its having been made all the same.
     package private(set) var gaps = Gaps()
+    /// It was ended before it had looked through all.
+    package private(set) var isInterrupted = false
 
     /// What a log does not hold.
     package struct Gaps: Sendable, Hashable {
@@ -34,9 +36,11 @@ package struct LogSearch: Sendable {
     /// - Parameters:
     ///   - path: the directory of a tenant's log.
     ///   - id: the decision's id, 16 bytes.
+    ///   - isDue: asked before each segment whether to end.
     ///   - progress: told before each segment, how many of how many were looked through.
     package init(
-        _ path: String, for id: [UInt8], progress: (_ done: Int, _ all: Int) -> Void = { _, _ in }
+        _ path: String, for id: [UInt8], isDue: () -> Bool = { false },
+        progress: (_ done: Int, _ all: Int) -> Void = { _, _ in }
     ) {
         let lanes = LaneDirectory.all(in: path).map { (lane: $0, segments: $0.segments()) }
         let all = lanes.flatMap { entry in entry.segments.map { (lane: entry.lane, segment: $0) } }
@@ -45,6 +49,8 @@ package struct LogSearch: Sendable {
         let needle = [0x50] + id
         for (index, place) in all.enumerated() {
             progress(index, all.count)
+            isInterrupted = isDue()
+            if isInterrupted { return }
             guard let bytes = read(place.segment) else { continue }
             segments += 1
             self.bytes += bytes.count
@@ -55,6 +61,8 @@ package struct LogSearch: Sendable {
         }
         for (index, place) in all.enumerated() {
             progress(index, all.count)
+            isInterrupted = isDue()
+            if isInterrupted { return }
             if let bytes = read(place.segment) { look(bytes) }
         }
     }

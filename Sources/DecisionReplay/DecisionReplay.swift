@@ -32,6 +32,8 @@ package struct ReplayError: Error, Sendable, CustomStringConvertible {
         case questionWithheld = "question_withheld"
         /// The version or what was stored cannot be had again.
         case notRestorable = "not_restorable"
+        /// The log was not looked through in the time given.
+        case tooMuchWork = "too_much_work"
         /// The store cannot be read.
         case store
     }
@@ -40,7 +42,7 @@ package struct ReplayError: Error, Sendable, CustomStringConvertible {
     package var message: String
     package var description: String { "\(code.rawValue): \(message)" }
 
-    init(_ code: Code, _ message: String) {
+    package init(_ code: Code, _ message: String) {
         self.code = code
         self.message = message
     }
@@ -106,11 +108,12 @@ package struct DecisionReplay: Sendable {
     ///   - logDirectory: where the daemon was told to log; nil for the store's own place.
     ///   - scratch: an empty directory, best one in memory that nobody else can enter: what was stored of the entities
     ///     that the question names lies there while this runs.
+    ///   - interruption: ends the search through the log.
     package init(
         of id: [UInt8], tenant: String, in store: Store, logDirectory: String? = nil, scratch: String,
-        progress: (Progress) -> Void = { _ in }
+        interruption: Interruption? = nil, progress: (Progress) -> Void = { _ in }
     ) throws(ReplayError) {
-        let logged = try Self.find(id, tenant, store, logDirectory, progress)
+        let logged = try Self.find(id, tenant, store, logDirectory, interruption, progress)
         try self.init(logged, tenant: tenant, in: store, scratch: scratch, progress: progress)
     }
 
@@ -155,7 +158,8 @@ package struct DecisionReplay: Sendable {
     // MARK: Finding
 
     private static func find(
-        _ id: [UInt8], _ tenant: String, _ store: Store, _ directory: String?, _ progress: (Progress) -> Void
+        _ id: [UInt8], _ tenant: String, _ store: Store, _ directory: String?, _ interruption: Interruption?,
+        _ progress: (Progress) -> Void
     ) throws(ReplayError) -> LoggedDecision {
         do throws(StoreError) {
             _ = try store.tenant(tenant)
@@ -169,8 +173,15 @@ package struct DecisionReplay: Sendable {
                 .logMissing,
                 "no decision log at \(path): no decision was logged yet, or stiled was told another --log-dir")
         }
-        let search = LogSearch(path, for: id) { progress(.searching(segment: $0, of: $1)) }
+        let search = LogSearch(path, for: id, isDue: { interruption?.isDue ?? false }) {
+            progress(.searching(segment: $0, of: $1))
+        }
         if let found = search.found { return found }
+        if search.isInterrupted {
+            throw ReplayError(
+                .tooMuchWork,
+                "the log was not looked through in the time given: after \(search.segments) segments it was not found")
+        }
         if let rate = search.gaps.sampledRate {
             throw ReplayError(
                 .logSampled,

@@ -24,6 +24,8 @@ package struct GatewayConfiguration: Sendable {
     package var decisionSocket: String
     /// The file with the key of credentials; nil for the store's own.
     package var credentialKey: String?
+    /// The directory that `stiled` was given with `--log-dir`; nil for the store's own place.
+    package var logDirectory: String?
     package var listeners: [ListenerConfiguration]
     package var limits = GatewayLimits()
     /// AuthZEN's API.
@@ -78,12 +80,14 @@ package struct GatewayConfiguration: Sendable {
         let reader = try ObjectReader(
             file, "",
             names: [
-                "store", "decision_socket", "credential_key", "listeners", "limits", "threads", "workers", "map_size",
+                "store", "decision_socket", "credential_key", "log_directory", "listeners", "limits", "threads",
+                "workers", "map_size",
                 "authzen",
             ])
         if let path = try reader.text("store") { store = path }
         if let path = try reader.text("decision_socket") { decisionSocket = path }
         if let path = try reader.text("credential_key") { credentialKey = path }
+        if let path = try reader.text("log_directory") { logDirectory = path }
         if let count = try reader.integer("threads", 0...256) { threads = count }
         if let count = try reader.integer("workers", 1...256) { workers = count }
         if let size = try reader.integer("map_size", 16...16_777_216) { mapSize = size }

@@ -91,7 +91,8 @@ package struct GatewayServer: Sendable {
                 makes: configuration.credentialKey == nil)
             return GatewayServices(
                 desk: CredentialDesk(book: book, key: key), decisionSocket: configuration.decisionSocket,
-                workers: configuration.workers, limits: configuration.limits, logger: logger)
+                logDirectory: configuration.logDirectory, workers: configuration.workers, limits: configuration.limits,
+                logger: logger)
         } catch {
             throw GatewayStartError(code: .store, description: error.description)
         }

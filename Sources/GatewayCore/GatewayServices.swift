@@ -14,17 +14,22 @@ package struct GatewayServices: Sendable {
     package let desk: CredentialDesk
     /// What keeps a processor busy for seconds: analyses of policies.
     package let analyses: AnalysisWork
+    /// Where `stiled` logs decisions; nil for the store's own place.
+    package let logDirectory: String?
     package let limits: GatewayLimits
     package let logger: Logger
     private let work: BlockingWork
 
     /// - Parameters:
     ///   - decisionSocket: the socket of `stiled`.
+    ///   - logDirectory: where it logs decisions; nil for the store's own place.
     ///   - workers: threads for work that blocks.
     package init(
-        desk: CredentialDesk, decisionSocket: String, workers: Int, limits: GatewayLimits, logger: Logger
+        desk: CredentialDesk, decisionSocket: String, logDirectory: String?, workers: Int, limits: GatewayLimits,
+        logger: Logger
     ) {
         self.desk = desk
+        self.logDirectory = logDirectory
         self.limits = limits
         self.logger = logger
         work = BlockingWork(threads: workers, limit: limits.maxWaiting)

@@ -39,14 +39,12 @@ struct ShadowCommand: ParsableCommand {
         var place: Store { Store(path: store, mapSize: mapSize << 20) }
 
         /// The candidate, if any, and what its decisions were like; or those of the last one.
-        func look() throws(ExitCode) -> (candidacy: Candidacy?, tally: ShadowTally?) {
-            try withStore { () throws(StoreError) -> (candidacy: Candidacy?, tally: ShadowTally?) in
+        func look() throws(ExitCode) -> ShadowReport {
+            try withStore { () throws(StoreError) -> ShadowReport in
                 _ = try place.tenant(tenant)
                 var reader = try TenantReader(place, tenant: tenant)
                 try reader.renew()
-                let candidacy = try reader.candidate()
-                let shadow = ShadowPlace(place, tenant: tenant)
-                return (candidacy, candidacy.map { shadow.tally($0.number) } ?? shadow.last)
+                return try ShadowReport(place, tenant: tenant, &reader)
             }
         }
     }
@@ -134,14 +132,15 @@ struct ShadowCommand: ParsableCommand {
         @OptionGroup var place: Place
 
         func run() throws {
-            let (candidacy, tally) = try place.look()
+            let report = try place.look()
+            let (candidacy, tally) = (report.candidacy, report.tally)
             guard candidacy != nil || tally != nil else {
                 throw Terminal.failure(
                     "\(place.tenant) has no candidate: `stile shadow start \(place.tenant) VERSION`",
                     Exit.noInput)
             }
             if place.output.json {
-                print(ShadowText.json(place.tenant, candidacy, tally, withDifferences: false).compact)
+                print(report.json(withDifferences: false).compact)
             } else {
                 Terminal.write(ShadowText.head(place.tenant, candidacy, tally))
             }
@@ -161,7 +160,8 @@ struct ShadowCommand: ParsableCommand {
         @OptionGroup var place: Place
 
         func run() throws {
-            let (candidacy, tally) = try place.look()
+            let report = try place.look()
+            let (candidacy, tally) = (report.candidacy, report.tally)
             guard let tally else {
                 throw Terminal.failure(
                     candidacy == nil
@@ -170,7 +170,7 @@ struct ShadowCommand: ParsableCommand {
                     Exit.noInput)
             }
             if place.output.json {
-                print(ShadowText.json(place.tenant, candidacy, tally, withDifferences: true).compact)
+                print(report.json(withDifferences: true).compact)
             } else {
                 Terminal.write(ShadowText.head(place.tenant, candidacy, tally))
                 for difference in tally.differences { Terminal.write(ShadowText.difference(difference)) }
@@ -181,28 +181,8 @@ struct ShadowCommand: ParsableCommand {
     }
 }
 
-/// A candidate's figures as people and programs read them.
+/// A candidate's figures as people read them.
 enum ShadowText {
-    static func json(
-        _ tenant: String, _ candidacy: Candidacy?, _ tally: ShadowTally?, withDifferences: Bool
-    ) -> JSONValue {
-        var members: [JSONMember] = [
-            JSONMember("tenant", .string(tenant)),
-            JSONMember(
-                "candidate",
-                candidacy.map {
-                    .object([
-                        "version": .integer($0.version), "since": .string(Instant.format($0.at)),
-                        "author": .string($0.author), "candidacy": .integer($0.number),
-                    ])
-                } ?? .null),
-        ]
-        var figures = tally?.json.object ?? []
-        if !withDifferences { figures.removeAll { $0.name == "differences" } }
-        members.append(JSONMember("figures", tally == nil ? .null : .object(figures)))
-        return .object(members)
-    }
-
     static func head(_ tenant: String, _ candidacy: Candidacy?, _ tally: ShadowTally?) -> String {
         var text: String
         if let candidacy {

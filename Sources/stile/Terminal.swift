@@ -158,10 +158,9 @@ enum Files {
 
     /// A directory of our own that nobody else can enter.
     /// - Parameter inMemory: nothing in it is to reach a disk, where the system has such a place.
-    static func temporaryDirectory(inMemory: Bool = false) throws(ExitCode) -> String {
+    static func temporaryDirectory() throws(ExitCode) -> String {
         var base = "/tmp"
         if let value = unsafe getenv("TMPDIR") { base = unsafe String(cString: value) }
-        if inMemory, unsafe access("/dev/shm", W_OK | X_OK) == 0 { base = "/dev/shm" }
         var template = Array("\(base)/stile-\(String(repeating: "X", count: 6))".utf8CString)
         let made: String? = unsafe template.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress, let path = unsafe mkdtemp(base) else { return nil }

@@ -95,12 +95,13 @@ struct WhyCommand: ParsableCommand {
     // MARK: Decisions of the log
 
     private func explain(_ id: [UInt8], _ store: Store) throws {
-        let scratch = try Files.temporaryDirectory(inMemory: true)
-        defer { Files.removeAll(scratch) }
         let replay: DecisionReplay
         do throws(ReplayError) {
-            replay = try DecisionReplay(
-                of: id, tenant: options.tenant, in: store, logDirectory: logDirectory, scratch: scratch, progress: tell)
+            replay = try ScratchDirectory.with { scratch throws(ReplayError) in
+                try DecisionReplay(
+                    of: id, tenant: options.tenant, in: store, logDirectory: logDirectory, scratch: scratch,
+                    progress: tell)
+            }
         } catch {
             throw refusal(error)
         }
@@ -133,7 +134,7 @@ struct WhyCommand: ParsableCommand {
                 ]).compact)
         }
         switch error.code {
-        case .store, .notRestorable: return Terminal.failure("\(error)", Exit.store)
+        case .store, .notRestorable, .tooMuchWork: return Terminal.failure("\(error)", Exit.store)
         case .tenantUnknown, .logMissing, .decisionUnknown, .logSampled, .noVersion, .versionGone, .questionWithheld:
             return Terminal.failure("\(error)", Exit.noInput)
         }

@@ -28,6 +28,14 @@ import Testing
         #expect(error?.path == path)
     }
 
+    @Test func nullIsForWhatMayBeNull() throws {
+        let schema = Schema.object([.required("name", .nullable(.text(1...5)))])
+        try schema.check(JSONValue.parse(#"{"name":null}"#))
+        try schema.check(JSONValue.parse(#"{"name":"x"}"#))
+        let error = #expect(throws: SchemaMismatch.self) { try schema.check(.object(["name": .integer(1)])) }
+        #expect(error?.path == "name")
+    }
+
     @Test func cursorsGoThereAndBack() {
         for key: [UInt8] in [[0], [255, 0, 17], Array("payrun\u{0}p1".utf8)] {
             #expect(Cursor.key(Cursor.text(key)) == key)

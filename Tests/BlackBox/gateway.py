@@ -99,10 +99,10 @@ class World:
             time.sleep(0.01)
         return process
 
-    def start_daemon(self):
+    def start_daemon(self, *options):
         self.start(
             "stiled",
-            [f"{BINARIES}/stiled", "--store", self.store, "--socket", self.decision, "--reactors", "1"],
+            [f"{BINARIES}/stiled", "--store", self.store, "--socket", self.decision, "--reactors", "1", *options],
             lambda: os.path.exists(self.decision))
 
     def start_gateway(self, **options):
@@ -295,6 +295,29 @@ def routes(world):
             yield method.upper(), path
 
 
+def soon(what, look, seconds=20):
+    """Waits until `look` gives something."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        expect(time.monotonic() < deadline, what)
+        time.sleep(0.05)
+    return found
+
+
+READ = {"subject": {"type": "user", "id": "bob"}, "action": {"name": "read"},
+        "resource": {"type": "payrun", "id": "p", "properties": {"total": 5000}}, "session": "s-bob"}
+
+
+def decided(world, tenant, admin, question=READ):
+    """Asks stiled, and waits until the log holds the decision; its id."""
+    asked = subprocess.run(
+        [f"{BINARIES}/stile", "ask", "--json", "--socket", world.decision, "--tenant", tenant],
+        input=json.dumps(question), text=True, capture_output=True)
+    id = json.loads(asked.stdout)["context"]["evaluation_id"]
+    soon("the log holds it", lambda: world.ask("GET", f"/admin/v1/tenants/{tenant}/decisions/{id}", admin).status == 200)
+    return id
+
+
 def test_nothing_of_another_tenant_can_be_reached_or_learnt():
     world = World()
     mine, other = world.tenant("mine"), world.tenant("other")
@@ -303,6 +326,7 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
         "version": world.ask("GET", f"{base}/policies", other).json["versions"][0]["id"],
         "credential": world.ask("GET", f"{base}/credentials", other).json["credentials"][0]["id"],
         "session": "only-there", "type": "payrun", "id": "only-there",
+        "decision": decided(world, "other", other),
     }
     for line in [
         {"resource": {"type": "payrun", "id": "only-there", "properties": {"total": 7}}},
@@ -323,6 +347,7 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
             "resource": {"type": "payrun", "id": "p"}},
         "who": {"action": {"name": "read"}, "resource": {"type": "payrun", "id": "only-there"}},
         "what": {"subject": {"type": "user", "id": "only-there"}}, "assignments": {"files": []},
+        "shadow": {"version": theirs["version"]},
     }
     before = world.ask("GET", f"{base}/activation", other).body
     seen, walked = set(), 0
@@ -371,6 +396,9 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
         mixed = world.ask("POST" if "compare" in path else "GET", f"{own}/{path}{theirs['version']}", mine,
                           bodies["compare"] if "compare" in path else None)
         expect(mixed.status == 404, path, mixed)
+    mixed = world.ask("PUT", f"{own}/shadow", mine, bodies["shadow"])
+    expect(mixed.status == 404 and mixed.code == "not_found", "their version is no candidate of mine", mixed)
+    expect(world.ask("GET", f"{base}/shadow", other).json["candidate"] is None, "nobody started one there")
     expect(world.ask("GET", f"{base}/activation", other).body == before, "nothing was changed")
     kept = world.ask("GET", f"{base}/resources/payrun/only-there", other)
     expect(kept.json["properties"] == {"total": 7}, kept)
@@ -896,6 +924,113 @@ def test_who_may_and_what_may_be_done():
     world.close()
 
 
+def test_a_decision_is_explained_by_its_id():
+    def scratches():
+        place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+        return {name for name in os.listdir(place) if re.fullmatch("stile-[0-9A-Za-z]{6}", name)}
+
+    before = scratches()
+    logs = tempfile.mkdtemp(prefix="stile-logs-")
+    world = World(extra={"log_directory": logs}, daemon=False)
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme/decisions"
+    store = ["--store", world.store, "--tenant", "acme", "--log-dir", logs]
+    missing = world.ask("GET", f"{base}/{'0' * 32}", admin)
+    expect(missing.status == 404 and missing.code == "log_missing" and logs not in missing.body.decode(), missing)
+    world.start_daemon("--log-dir", logs)
+    permitted = decided(world, "acme", admin)
+    denied = decided(world, "acme", admin, dict(READ, action={"name": "approve"}))
+
+    def told(id, *options):
+        return unnamed(json.loads(stile("why", *store, id, "--json", *options, check=False)))
+
+    def unnamed(answer):
+        # What is decided again has an id of its own each time.
+        expect(answer["answer"]["context"].pop("evaluation_id") != answer["logged"]["decision_id"], answer)
+        return answer
+
+    answer = unnamed(world.ask("GET", f"{base}/{permitted}", admin).json)
+    expect(answer == told(permitted), "the tool tells the same", answer)
+    expect(answer["agrees"] and answer["answer"]["decision"] and answer["logged"]["decision_id"] == permitted, answer)
+    why = unnamed(world.ask("GET", f"{base}/{denied}", world.credential("auditor", "acme")).json)
+    expect(why == told(denied) and why["agrees"] and not why["answer"]["decision"], "the tool tells the same", why)
+    expect(why["candidates"] and why["changes"] and why["values"]["changed_since"] == [], why)
+    short = unnamed(world.ask("GET", f"{base}/{denied}?max_changes=0", admin).json)
+    expect(short == told(denied, "--max-changes", "0") and short["changes"] == [], short)
+    for id, status, code in [
+        ("0" * 32, 404, "decision_unknown"), ("0" * 31, 400, "invalid_request"), ("z" * 32, 400, "invalid_request"),
+        (permitted.upper().replace("0", "A"), 400, "invalid_request"), (f"{permitted}?seconds=31", 400, "invalid_request"),
+    ]:
+        refused = world.ask("GET", f"{base}/{id}", admin)
+        expect(refused.status == status and refused.code == code, id, refused)
+    for role in ["pep", "provisioner", "transmitter"]:
+        refused = world.ask("GET", f"{base}/{permitted}", world.credential(role, "acme"))
+        expect(refused.status == 403, role, refused)
+    # What no version has made cannot be explained by one.
+    bare = world.tenant("bare", policies=None)
+    asked = subprocess.run(
+        [f"{BINARIES}/stile", "ask", "--json", "--socket", world.decision, "--tenant", "bare"],
+        input=json.dumps(READ), text=True, capture_output=True)
+    id = json.loads(asked.stdout)["context"]["evaluation_id"]
+    path = f"/admin/v1/tenants/bare/decisions/{id}"
+    soon("the log holds it", lambda: world.ask("GET", path, bare).code == "no_version")
+    expect(world.ask("GET", path, bare).status == 409)
+    # Another's may be there for a moment.
+    soon("no scratch is left", lambda: not scratches() - before)
+    world.close()
+    shutil.rmtree(logs)
+
+
+def test_a_candidate_decides_beside_the_live_version():
+    world = World()
+    admin = world.tenant("acme")
+    base = "/admin/v1/tenants/acme"
+    store = ["acme", "--store", world.store, "--json"]
+    empty = world.ask("GET", f"{base}/shadow", admin)
+    expect(empty.status == 200 and empty.json == {"tenant": "acme", "candidate": None, "figures": None}, empty)
+    none = world.ask("DELETE", f"{base}/shadow", admin)
+    expect(none.status == 404 and none.code == "no_candidate", none)
+    live = world.ask("GET", f"{base}/policies", admin).json["versions"][0]
+    same = world.ask("PUT", f"{base}/shadow", admin, {"version": live["id"]})
+    expect(same.status == 409 and same.code == "decides_already", same)
+    nowhere = world.ask("PUT", f"{base}/shadow", admin, {"version": "00000000-0000-4000-8000-000000000000"})
+    expect(nowhere.status == 404, nowhere)
+    text = 'policy "Freeze" {\n  forbid read on payrun as "dear" when resource.total > 1000 because "Dear payruns are frozen."\n}\n'
+    freeze = {"name": "freeze.stile", "text": text}
+    stored = world.ask("POST", f"{base}/policies?activate=false", admin, {"files": files() + [freeze]})
+    expect(stored.status == 201, stored)
+    stored = stored.json["version"]
+    auditor = world.credential("auditor", "acme")
+    for method, token, status in [("PUT", auditor, 403), ("DELETE", auditor, 403), ("GET", world.credential("pep", "acme"), 403)]:
+        body = {"version": stored["id"]} if method == "PUT" else None
+        expect(world.ask(method, f"{base}/shadow", token, body).status == status, method)
+    started = world.ask("PUT", f"{base}/shadow", admin, {"version": stored["id"]})
+    expect(started.status == 200 and started.json["candidate"]["version"] == stored["version"], started)
+    again = world.ask("PUT", f"{base}/shadow", admin, {"version": stored["id"]})
+    expect(again.json["candidate"] == started.json["candidate"], "it goes on", again)
+    soon("stiled knows of it", lambda: world.ask("GET", f"{base}/shadow", admin).json["figures"])
+    dear = decided(world, "acme", admin)
+    decided(world, "acme", admin, dict(READ, resource={"type": "payrun", "id": "q", "properties": {"total": 10}}))
+    soon("both are compared", lambda: world.ask("GET", f"{base}/shadow", auditor).json["figures"]["compared"] == 2)
+    found = world.ask("GET", f"{base}/shadow/differences", auditor).json
+    expect(found["figures"]["different"] == 1 and found["figures"]["same"] == 1, found)
+    difference = found["figures"]["differences"][0]
+    expect(difference["live"]["outcome"] == "permit" and difference["candidate"]["rules"] == ["Freeze/dear"], difference)
+    expect(difference["samples"][0]["decision"]["decision_id"] == dear, difference)
+    expect(world.ask("GET", f"{base}/decisions/{dear}", auditor).json["answer"]["decision"], "the candidate had no say")
+    shown = world.ask("GET", f"{base}/shadow", admin).json
+    for verb, told in [("differences", found), ("status", shown)]:
+        tool = json.loads(stile("shadow", verb, *store, check=False))
+        for one in tool, told:
+            one["figures"].pop("written")
+        expect(tool == told, "the tool tells the same", tool, told)
+    expect("differences" not in shown["figures"], shown)
+    expect(world.ask("DELETE", f"{base}/shadow", admin).status == 204)
+    after = world.ask("GET", f"{base}/shadow", admin).json
+    expect(after["candidate"] is None and after["figures"]["different"] == 1, after)
+    world.close()
+
+
 # Hostile input
 
 
@@ -1293,7 +1428,8 @@ def test_a_wrong_configuration_is_named():
         ('{"listeners":[{"serves":"x","socket":"/tmp/x"}]}', "listeners[0].serves"),
         ('{"listeners":[{"serves":"admin","socket":"/tmp/x","forwarded":true,"trust":[{"user":0,"role":"operator"}]}]}',
          "trust"),
-        ('{"limits":{"connections":0}}', "limits.connections"),
+        ('{"limits":{"connections":0}}', "limits.connections"), ('{"log_directory":7}', "log_directory"),
+        ('{"log_directory":""}', "log_directory"),
     ]:
         with open(f"{folder}/c.json", "w") as file:
             file.write(text)

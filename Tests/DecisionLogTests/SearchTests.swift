@@ -30,6 +30,23 @@ struct SearchTests {
         let search = LogSearch(scratch.path, for: id(51))
         #expect(search.found == nil && search.segments == 3)
         #expect(search.gaps.sampledRate == nil && search.gaps.lost == 0 && !search.gaps.isCutOff)
+        #expect(!search.isInterrupted)
+    }
+
+    @Test("a search ends before the next segment when it is due")
+    func due() throws {
+        let (lane, _) = try Lane.open(log: scratch.path, now: 1)
+        let (other, _) = try Lane.open(log: scratch.path, now: 1)
+        try lane.write(1...20)
+        try other.write(21...40)
+        var asked = 0
+        let search = LogSearch(
+            scratch.path, for: id(51),
+            isDue: {
+                asked += 1
+                return asked > 1
+            })
+        #expect(search.isInterrupted && search.segments == 1 && search.found == nil)
     }
 
     @Test("bytes that are an id elsewhere in a record, or in a damaged one, are passed over")

@@ -239,6 +239,13 @@ struct ReplayTests {
             for _ in 0..<3 { _ = try ask(Self.read, 5_000) }
         }
         #expect(code { () throws(ReplayError) in try t.replay(id) } == .decisionUnknown)
+        let due = Interruption()
+        due.raise()
+        #expect(
+            code { () throws(ReplayError) in
+                try DecisionReplay(
+                    of: id, tenant: "t", in: t.store, scratch: "\(t.path)/scratch", interruption: due)
+            } == .tooMuchWork)
         var logged = try #require(try t.decisions().first)
         func again(_ logged: LoggedDecision) -> ReplayError.Code? {
             code { () throws(ReplayError) in
