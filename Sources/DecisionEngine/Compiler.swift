@@ -52,12 +52,22 @@ struct Compiler {
     var roleSizes: [Int] = []
     /// Rules, and obligations after them.
     var rules: [CompiledRule] = []
+    /// Numbers of conditions and lists of them, by content.
+    var identities: [[UInt32]: UInt32] = [:]
+    /// Place of each rule's name in alphabetical order, the last tie-break among demands.
+    let nameRanks: [Int]
 
     init(_ policies: CheckedPolicies) {
         self.policies = policies
         catalog = policies.catalog
         words = Array(repeating: 0, count: ImageLayout.headerWords)
         words[0] = ImageLayout.version
+        var ranks = [Int](repeating: 0, count: policies.rules.count)
+        let order = policies.rules.indices.sorted {
+            (policies.rules[$0].name, $0) < (policies.rules[$1].name, $1)
+        }
+        for (rank, rule) in order.enumerated() { ranks[rule] = rank }
+        nameRanks = ranks
     }
 
     mutating func run() throws(CompileError) -> Program {
@@ -92,7 +102,8 @@ struct Compiler {
                     + "use fewer or smaller lists of constants")
         }
         return Program(
-            words: words, policies: policies, operandNames: operandNames, needs: needs, offers: offers)
+            words: words, policies: policies, operandNames: operandNames, needs: needs, offers: offers,
+            nameRanks: nameRanks)
     }
 
     var here: UInt32 { UInt32(truncatingIfNeeded: words.count) }
@@ -200,7 +211,8 @@ struct Compiler {
         var compiled = CompiledRule(
             kind: rule.kind, demand: rule.demand ?? .nothing, isResidual: isResidual, condition: condition,
             reads: try readsOfQuestion(rule.condition, scope), needs: needs(of: rule), scope: scope)
-        compiled.analyse(self)
+        compiled.analyse(&self)
+        compiled.coverKeys = coverKeys(of: compiled)
         return compiled
     }
 
@@ -250,8 +262,13 @@ struct Compiler {
         for key in tables.keys.sorted() {
             let members = tables[key] ?? []
             let (reads, residual) = reads(members)
-            let roots = PlacedRule.Kind.inOrder.map { kind in buildIndex(members.filter { rules[$0].kind == kind }) }
-            placed[key] = PlacedTable(reads: reads, residualReads: residual, roots: roots)
+            var table = PlacedTable(reads: reads, residualReads: residual)
+            for kind in PlacedRule.Kind.inOrder {
+                let (tried, covered) = withoutCovered(members.filter { rules[$0].kind == kind })
+                table.roots.append(buildIndex(tried))
+                table.covered += covered.flatMap { [UInt32($0.rule), UInt32($0.by)] }
+            }
+            placed[key] = table
         }
         return placed
     }
@@ -354,7 +371,10 @@ struct Compiler {
             tables.map { $0.roots[kind] }.filter { $0 != 0 }
         }
         let counts = branches.map { UInt32($0.count) }
+        let covered = tables.flatMap(\.covered)
+        let covers = covered.isEmpty ? 0 : place([UInt32(covered.count / 2)] + covered)
         alignForBranches()
+        words += [covers, 0]
         let offset = here
         words += [
             reads, lists, counts[0] | counts[1] << 8 | counts[2] << 16, counts[3] | counts[4] << 8 | counts[5] << 16,
@@ -569,7 +589,9 @@ struct PlacedTable {
     var reads: [UInt32]
     var residualReads: [ReadRow]
     /// A branch for each kind of rule, `PlacedRule.Kind.inOrder`.
-    var roots: [UInt64]
+    var roots: [UInt64] = []
+    /// Rules that need not be tried, each with the one that covers it.
+    var covered: [UInt32] = []
 }
 
 /// An attribute that a question has to give, for some actions and types (offsets of sets, 0 for all).

@@ -53,11 +53,13 @@ struct TestCode: Hashable {
 
     var operation: Operation? { Operation(rawValue: head & 0xff) }
 
-    /// About what it costs, to try the cheap parts of a condition first.
+    /// About what it costs, to try the cheap parts of a condition first; of two words' comparisons that with one value, which
+    /// seldom holds, before that with a range.
     var cost: Int {
         switch operation {
-        case .compareWord, .actionIn, .resourceTypeIn, .has: 1
-        case .compareWords, .compareText, .compareTexts: 2
+        case .compareWord: head >> 16 == Comparison.equal.orders ? 1 : 2
+        case .actionIn, .resourceTypeIn, .has: 1
+        case .compareWords, .compareText, .compareTexts: 3
         case .group, .container: 4
         case .compare, .contains, .compareTime: 5
         case .schedule, .inNetworks, .like: 8

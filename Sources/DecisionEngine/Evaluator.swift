@@ -83,6 +83,8 @@ private struct Evaluation {
     @inline(__always)
     init(_ program: Program, _ inputs: inout DecisionInputs, _ scratch: inout DecisionScratch) {
         scratch.memos.start(program.memoCount)
+        scratch.groups.start()
+        scratch.containers.start()
         unsafe owner = program
         unsafe image = program.image.base
         unsafe sources = scratch.sources.base
@@ -363,7 +365,13 @@ private struct Evaluation {
     private mutating func visit(
         _ rule: UInt32, _ entry: UInt32, _ search: Search, _ scratch: inout DecisionScratch
     ) -> Bool {
-        guard holds(entry, &scratch) else { return false }
+        holds(entry, &scratch) && take(rule, search, &scratch)
+    }
+
+    /// A rule that matches.
+    /// - Returns: true when nothing more is to be tried.
+    @inline(__always)
+    private mutating func take(_ rule: UInt32, _ search: Search, _ scratch: inout DecisionScratch) -> Bool {
         switch search {
         case .forbid:
             scratch.rules.append(rule)
@@ -482,6 +490,8 @@ private struct Evaluation {
             switch nodeKind(head) {
             case .denseWords: child = loadWord(Int(word(node &+ 1))).map { dense(node, $0) } ?? 0
             case .denseTexts: child = dense(node, UInt64(textID(Int(word(node &+ 1)))))
+            case .rankedWords: child = loadWord(Int(word(node &+ 1))).map { ranked(node, $0) } ?? 0
+            case .rankedTexts: child = ranked(node, UInt64(textID(Int(word(node &+ 1)))))
             case .hashedWords: child = loadWord(Int(word(node &+ 1))).map { hashed(node, $0) } ?? 0
             case .hashedTexts: child = hashed(node, UInt64(textID(Int(word(node &+ 1)))))
             case .leaf:
@@ -499,6 +509,9 @@ private struct Evaluation {
                 if searchContainers(node, kind, &scratch) { return true }
                 child = 0
             case .bitmaps: return searchBitmaps(node, kind, &scratch)
+            case .sets:
+                if searchSets(node, kind, &scratch) { return true }
+                child = 0
             }
             let also = pair(node &+ 6)
             if also == 0 {
@@ -563,41 +576,155 @@ private struct Evaluation {
         }
     }
 
-    private mutating func searchGroups(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
-        if !scratch.groups.isLazy { return searchNamed(node, scratch.groups.list.array, kind, &scratch) }
-        let members = source(SourceIndex.subject).view.memberships
-        return searchNamed(node, scratch.groups.table, members, kind, &scratch)
-    }
-
-    private mutating func searchContainers(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
-        if !scratch.containers.isLazy { return searchNamed(node, scratch.containers.list.array, kind, &scratch) }
-        let members = source(SourceIndex.resource).view.memberships
-        return searchNamed(node, scratch.containers.table, members, kind, &scratch)
-    }
-
-    @inline(__always)
-    private mutating func searchNamed(
-        _ node: Int, _ table: MembershipTable, _ members: MembershipList, _ kind: Search,
-        _ scratch: inout DecisionScratch
-    ) -> Bool {
-        for position in 0..<members.count {
-            var isFound = false
-            table.forEachNamed(above: members[position]) { named in
-                if isFound { return }
-                let child = child(of: node, named)
-                if child != 0 { isFound = search(child, kind, &scratch) }
+    /// Tries the sets of a node (IndexSets.swift), one after the other.
+    private mutating func searchSets(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        var set = node &+ ImageLayout.nodeWords
+        let end = set &+ Int(word(node &+ 1)) &* ImageLayout.setWords
+        while set < end {
+            let head = word(set)
+            let rows = word(set &+ 2)
+            // What the question and a row of the set have in common.
+            var row = 0
+            var bits: UInt64 = 0
+            var shared: UInt64 = 0
+            switch setKind(head) {
+            case .groups:
+                findGroups(&scratch)
+                bits = pair(set &+ 6)
+                shared = rows == 1 ? bits & scratch.groups.row(Int(word(set &+ 4) >> 6)) : overlap(set, scratch.groups)
+            case .containers:
+                findContainers(&scratch)
+                bits = pair(set &+ 6)
+                shared =
+                    rows == 1
+                    ? bits & scratch.containers.row(Int(word(set &+ 4) >> 6)) : overlap(set, scratch.containers)
+            case .texts, .words:
+                let operand = Int(head >> 8)
+                let value = setKind(head) == .texts ? UInt64(textID(operand)) : loadWord(operand)
+                guard let value else { break }
+                let place = value &- pair(set &+ 4)
+                if place >> 6 >= UInt64(rows) { break }
+                row = Int(truncatingIfNeeded: place >> 6)
+                bits = pair(rows == 1 ? set &+ 6 : Int(word(set &+ 6)) &+ row &* 2)
+                shared = bits & (1 &<< (place & 63))
             }
-            if isFound { return true }
+            // What all of the set ask is asked once, and only then looked for who asked.
+            if shared != 0, holdsSoon(word(set &+ 1), &scratch) {
+                let isOfOneRow = rows == 1 || setKind(head) == .texts || setKind(head) == .words
+                if isOfOneRow
+                    ? takeRow(set, row, bits, shared, kind, &scratch) : takeRows(set, kind, &scratch)
+                {
+                    return true
+                }
+            }
+            set &+= ImageLayout.setWords
         }
         return false
     }
 
-    /// For memberships that were set directly, as tools and tests do.
-    private mutating func searchNamed(
-        _ node: Int, _ list: [UInt32], _ kind: Search, _ scratch: inout DecisionScratch
+    @inline(__always)
+    private func setKind(_ head: UInt32) -> SetKind { unsafe unsafeBitCast(UInt8(head & 0xff), to: SetKind.self) }
+
+    /// As `holds`, without a call for what most sets ask: one comparison.
+    @inline(__always)
+    private mutating func holdsSoon(_ entry: UInt32, _ scratch: inout DecisionScratch) -> Bool {
+        if entry >= ImageLayout.reject { return entry == ImageLayout.accept }
+        let offset = Int(entry)
+        let head = word(offset)
+        let isTrue: Bool
+        switch operation(head) {
+        case .compareWords:
+            let first = loadWord(Int(word(offset &+ 1)))
+            let second = loadWord(Int(word(offset &+ 4)))
+            guard let first, let second else {
+                isTrue = false
+                break
+            }
+            isTrue = compareNumbers(Int64(bitPattern: first), Int64(bitPattern: second), head >> 16)
+        case .compareTexts: isTrue = compareTexts(offset)
+        default: return holds(entry, &scratch)
+        }
+        let next = word(isTrue ? offset &+ 2 : offset &+ 3)
+        return next >= ImageLayout.reject ? next == ImageLayout.accept : holds(next, &scratch)
+    }
+
+    /// Takes the rules of a row that the question has in common with a set.
+    @inline(__always)
+    private mutating func takeRow(
+        _ set: Int, _ row: Int, _ bits: UInt64, _ shared: UInt64, _ kind: Search, _ scratch: inout DecisionScratch
     ) -> Bool {
-        for named in list {
-            let child = child(of: node, named)
+        let rules = Int(word(Int(word(set &+ 3)) &+ row))
+        var left = shared
+        while left != 0 {
+            let next = left & (left &- 1)
+            let before = bits & ((left ^ next) &- 1)
+            if take(word(rules &+ before.nonzeroBitCount), kind, &scratch) { return true }
+            left = next
+        }
+        return false
+    }
+
+    /// Not 0 when one of those that hold is in a set of several rows.
+    @inline(__always)
+    private func overlap(_ set: Int, _ named: borrowing NamedMemberships) -> UInt64 {
+        let rows = Int(word(set &+ 2))
+        if rows > 8 { return overlapOfMany(set, named) }
+        let first = Int(word(set &+ 4) >> 6)
+        let offset = Int(word(set &+ 6))
+        var shared: UInt64 = 0
+        // Without a branch that could go either way.
+        for row in 0..<rows { shared |= pair(offset &+ row &* 2) & named.row(first &+ row) }
+        return shared
+    }
+
+    private func overlapOfMany(_ set: Int, _ named: borrowing NamedMemberships) -> UInt64 {
+        for position in 0..<named.list.count where self.bits(set, named.list[position]).shared != 0 { return 1 }
+        return 0
+    }
+
+    /// The row of a set of several in which one of the named would be, and its bit if it is there.
+    @inline(__always)
+    private func bits(_ set: Int, _ named: UInt32) -> (row: Int, bits: UInt64, shared: UInt64) {
+        let place = named &- word(set &+ 4)
+        let row = Int(place >> 6)
+        if row >= Int(word(set &+ 2)) { return (0, 0, 0) }
+        let bits = pair(Int(word(set &+ 6)) &+ row &* 2)
+        return (row, bits, bits & (1 &<< UInt64(place & 63)))
+    }
+
+    /// Takes the rules of those that hold and are in a set of several rows.
+    private mutating func takeRows(_ set: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        let isOfGroups = setKind(word(set)) == .groups
+        for position in 0..<(isOfGroups ? scratch.groups.list.count : scratch.containers.list.count) {
+            let found = bits(set, isOfGroups ? scratch.groups.list[position] : scratch.containers.list[position])
+            if found.shared != 0, takeRow(set, found.row, found.bits, found.shared, kind, &scratch) { return true }
+        }
+        return false
+    }
+
+    @inline(__always)
+    private func findGroups(_ scratch: inout DecisionScratch) {
+        if !scratch.groups.isKnown { scratch.groups.find(source(SourceIndex.subject).view.memberships) }
+    }
+
+    @inline(__always)
+    private func findContainers(_ scratch: inout DecisionScratch) {
+        if !scratch.containers.isKnown { scratch.containers.find(source(SourceIndex.resource).view.memberships) }
+    }
+
+    private mutating func searchGroups(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        findGroups(&scratch)
+        for position in 0..<scratch.groups.list.count {
+            let child = child(of: node, scratch.groups.list[position])
+            if child != 0, search(child, kind, &scratch) { return true }
+        }
+        return false
+    }
+
+    private mutating func searchContainers(_ node: Int, _ kind: Search, _ scratch: inout DecisionScratch) -> Bool {
+        findContainers(&scratch)
+        for position in 0..<scratch.containers.list.count {
+            let child = child(of: node, scratch.containers.list[position])
             if child != 0, search(child, kind, &scratch) { return true }
         }
         return false
@@ -676,10 +803,10 @@ private struct Evaluation {
             if head >> 16 == Comparison.equal.orders { return id == word(offset &+ 4) }
             return id != word(offset &+ 4) && id != TextID.absent
         case .group:
-            if !scratch.groups.isLazy { return scratch.groups.contains(left) }
+            if scratch.groups.isKnown { return scratch.groups.contains(UInt32(left)) }
             return scratch.groups.table.holds(left, source(SourceIndex.subject).view.memberships)
         case .container:
-            if !scratch.containers.isLazy { return scratch.containers.contains(left) }
+            if scratch.containers.isKnown { return scratch.containers.contains(UInt32(left)) }
             return scratch.containers.table.holds(left, source(SourceIndex.resource).view.memberships)
         case .compareTexts: return compareTexts(offset)
         case .role: return role(left, &scratch)

@@ -65,6 +65,10 @@ struct Conjunct {
     var exact: KeySet?
     /// It holds wherever this operand has a value.
     var presence: UInt32?
+    /// It holds for numbers from the least or up to the most, and no others: one of the two is an end of all numbers.
+    var bound: Bound?
+    /// Equal for equal conditions.
+    var id: UInt32 = 0
 
     func isSettled(by facts: [Fact]) -> Bool {
         for fact in facts {
@@ -92,17 +96,23 @@ struct CompiledRule {
     var keys: [KeySet] = []
     /// By operand, in order.
     var bounds: [Bound] = []
+    /// What tells whether another rule covers it.
+    var coverKeys: [CoverKey] = []
     /// Where the code of its whole condition begins, once it was needed.
     var entry: UInt32?
 
     /// Works out what the index may know of the condition.
-    mutating func analyse(_ compiler: borrowing Compiler) {
+    mutating func analyse(_ compiler: inout Compiler) {
         var parts: [PreparedCondition] = []
         condition.flatten(into: &parts)
         if parts.count > CompileLimits.maxConjuncts { parts = [condition] }
         conjuncts = parts.map { part in
             var conjunct = Conjunct(condition: part, cost: part.cost, exact: exactKeys(part))
-            if case .test(let test) = part { conjunct.presence = test.presence }
+            if case .test(let test) = part {
+                conjunct.presence = test.presence
+                if let bound = test.bound, (bound.least == .min) != (bound.most == .max) { conjunct.bound = bound }
+            }
+            conjunct.id = compiler.identity(of: part)
             return conjunct
         }
         // Sorting keeps the text's order among equals.
@@ -208,10 +218,12 @@ extension Compiler {
         emitBranch(members.map { IndexMember(rule: $0) }, [], used: [])
     }
 
-    private mutating func emitBranch(
-        _ members: [IndexMember], _ facts: [Fact], used: Set<Discriminator>
+    /// - Parameter isAfterSets: the rules are those that sets have left.
+    mutating func emitBranch(
+        _ members: [IndexMember], _ facts: [Fact], used: Set<Discriminator>, isAfterSets: Bool = false
     ) -> UInt64 {
         if members.isEmpty { return 0 }
+        if !isAfterSets, let sets = emitSets(members, facts, used: used) { return sets }
         if members.count > CompileLimits.leafSize / 2, used.count < CompileLimits.maxIndexDepth,
             let best = bestDiscriminator(members, used)
         {
@@ -238,8 +250,13 @@ extension Compiler {
             entry = emit(.all(rest.map(\.condition)), onTrue: ImageLayout.accept, onFalse: ImageLayout.reject)
             if rest.count == conjuncts.count { rules[rule].entry = entry }
         }
+        return UInt64(mark(rule)) | UInt64(entry) << 32
+    }
+
+    /// A rule as branches and sets name it.
+    func mark(_ rule: Int) -> UInt32 {
         let isDemanding = rules[rule].kind == .permit && rules[rule].demand != .nothing
-        return UInt64(rule) | (isDemanding ? UInt64(ImageLayout.demanding) : 0) | UInt64(entry) << 32
+        return UInt32(rule) | (isDemanding ? ImageLayout.demanding : 0)
     }
 
     private mutating func emitLeaf(_ branches: [UInt64]) -> UInt64 {
@@ -333,6 +350,9 @@ extension Compiler {
         let (distance, overflowed) = most.subtractingReportingOverflow(least)
         // A table is no larger than the hashed entries would be.
         let isDense = !overflowed && distance < Int64(branches.count) * (discriminator.isSingle ? 4 : 64) + 4
+        // Where a third of a table would be empty, bits that say which keys have a branch take less room.
+        let isSparse =
+            isDense && (!discriminator.isSingle || distance >= Int64(branches.count) * 3 / 2 && distance >= 8)
         let kind: NodeKind
         var operand: UInt32 = 0
         switch discriminator {
@@ -340,7 +360,11 @@ extension Compiler {
         case .containers: kind = isDense ? .rankedContainers : .hashedContainers
         case .operand(let index):
             operand = index
-            kind = isText ? (isDense ? .denseTexts : .hashedTexts) : (isDense ? .denseWords : .hashedWords)
+            switch (isDense, isSparse) {
+            case (false, _): kind = isText ? .hashedTexts : .hashedWords
+            case (true, false): kind = isText ? .denseTexts : .denseWords
+            case (true, true): kind = isText ? .rankedTexts : .rankedWords
+            }
         }
         alignForBranches()
         let offset = here
@@ -354,7 +378,7 @@ extension Compiler {
             size = emitHashed(branches)
         } else {
             size = UInt32(distance) + 1
-            if discriminator.isSingle { emitDense(branches, least, size) } else { emitRanked(branches, least, size) }
+            if isSparse { emitRanked(branches, least, size) } else { emitDense(branches, least, size) }
         }
         words[Int(offset) + 2] = size
         return UInt64(offset)

@@ -30,6 +30,11 @@ struct MembershipTable: @unchecked Sendable {
     /// twice the offset of a list [count, indices…].
     fileprivate(set) var entries: UnsafePointer<UInt32>
     fileprivate(set) var mask: UInt32 = 0
+    /// Where the values of all numbers from the least to the greatest stand, without a gap and behind one word; 0 when they
+    /// are hashed.
+    fileprivate(set) var direct = 0
+    fileprivate(set) var least: UInt32 = 0
+    fileprivate(set) var span: UInt32 = 0
     /// Per named index: where its list of numbers begins; one more at the end.
     fileprivate(set) var starts = 0
     fileprivate(set) var namedCount = 0
@@ -45,6 +50,10 @@ struct MembershipTable: @unchecked Sendable {
     /// What stands for a direct membership; 0 when no named one is above it.
     @inline(__always)
     private func value(_ number: UInt32) -> UInt32 {
+        if direct != 0 {
+            let place = number &- least
+            return place < span ? word(direct &+ Int(place)) : 0
+        }
         var slot = Self.slot(number, mask)
         while true {
             let value = word(Int(slot) &* 2 &+ 1)
@@ -137,27 +146,32 @@ package final class MembershipIndex: @unchecked Sendable {
         let sorted =
             pairs.filter { $0.index >= 0 && $0.index < namedCount }
             .sorted { ($0.number, $0.index) < ($1.number, $1.index) }
-        var capacity = 8
-        while capacity < sorted.count * 2 { capacity *= 2 }
-        var words = [UInt32](repeating: 0, count: capacity * 2)
+        var named: [(number: UInt32, indices: [UInt32])] = []
         var below = [[UInt32]](repeating: [], count: namedCount)
-        var position = 0
-        while position < sorted.count {
-            let number = sorted[position].number
-            var named: [UInt32] = []
-            while position < sorted.count, sorted[position].number == number {
-                let index = UInt32(sorted[position].index)
-                if named.last != index {
-                    named.append(index)
-                    below[Int(index)].append(number)
-                }
-                position += 1
-            }
-            var value = named[0] << 1 | 1
-            if named.count > 1 {
+        for (number, index) in sorted {
+            if named.last?.number != number { named.append((number, [])) }
+            let index = UInt32(index)
+            if named[named.count - 1].indices.last == index { continue }
+            named[named.count - 1].indices.append(index)
+            below[Int(index)].append(number)
+        }
+        var capacity = 8
+        while capacity < named.count * 2 { capacity *= 2 }
+        let least = named.first?.number ?? 0
+        let span = Int((named.last?.number ?? 0) - least) + 1
+        // Numbers that lie close together need no hashing, and then take no more room than with it.
+        let isDirect = span <= capacity * 2
+        var words = [UInt32](repeating: 0, count: isDirect ? span + 1 : capacity * 2)
+        for (number, indices) in named {
+            var value = indices[0] << 1 | 1
+            if indices.count > 1 {
                 value = UInt32(words.count) << 1
-                words.append(UInt32(named.count))
-                words.append(contentsOf: named)
+                words.append(UInt32(indices.count))
+                words.append(contentsOf: indices)
+            }
+            if isDirect {
+                words[1 + Int(number - least)] = value
+                continue
             }
             var slot = Int(MembershipTable.slot(number, UInt32(capacity - 1)))
             while words[slot * 2 + 1] != 0 { slot = (slot + 1) & (capacity - 1) }
@@ -177,8 +191,8 @@ package final class MembershipIndex: @unchecked Sendable {
         let place = unsafe memory.bindMemory(to: UInt32.self, capacity: words.count)
         for (index, word) in words.enumerated() { unsafe place[index] = word }
         table = unsafe MembershipTable(
-            entries: UnsafePointer(place), mask: UInt32(capacity - 1), starts: starts, namedCount: namedCount,
-            isEmpty: sorted.isEmpty)
+            entries: UnsafePointer(place), mask: UInt32(capacity - 1), direct: isDirect ? 1 : 0, least: least,
+            span: isDirect ? UInt32(span) : 0, starts: starts, namedCount: namedCount, isEmpty: sorted.isEmpty)
     }
 
     deinit { unsafe table.entries.deallocate() }

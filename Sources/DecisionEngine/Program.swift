@@ -17,7 +17,8 @@
 //            condition begins, which is what the way there has not settled yet
 //   demands  per rule: offset of {levels low, high, within low, high, methods}
 //   lists    per combination of rules that questions look at: [reads, further lists of reads, forbids | requires << 8 |
-//            permits << 16, on permit | on deny << 8 | on step-up << 16, branches…, 0, 0]
+//            permits << 16, on permit | on deny << 8 | on step-up << 16, branches…, 0, 0]; before it two words: offset of
+//            [count, {covered rule, covering rule}…] or 0, for rules that need not be tried (RuleCover.swift); 0
 //   cells    per (subject type, resource type, action): offset of its list
 //
 // INVARIANT: the compiler is the only writer; every offset in the image lies in the image, every jump of the code
@@ -28,7 +29,7 @@ package import PolicyLanguage
 
 /// Offsets and marks of the image.
 enum ImageLayout {
-    static let version: UInt32 = 2
+    static let version: UInt32 = 3
     static let headerWords = 32
     static let poolOffset = 1
     static let cellsOffset = 3
@@ -68,6 +69,8 @@ enum ImageLayout {
     static let readWords = 4
     /// Words of a node before its entries.
     static let nodeWords = 8
+    /// Words of a set in a node.
+    static let setWords = 8
     /// Words of a text before its UTF-8.
     static let textWords = 4
 }
@@ -134,12 +137,21 @@ enum NodeKind: UInt32 {
     /// A branch for each key from the least on.
     case denseWords, denseTexts
     /// For each 64 keys from the least on {which have a branch: two words, offset of the first, 0}; branches behind.
-    case rankedGroups, rankedContainers
+    case rankedWords, rankedTexts, rankedGroups, rankedContainers
     /// Entries {key low, key high, branch} with open addressing.
     case hashedWords, hashedTexts, hashedGroups, hashedContainers
     /// [kind, words of a row, rules, 0, branches of the rules, 0, 0, 0, per dimension {operand, bounds, offset of the
     /// bounds, offset of the rows}…]: see `Bitmaps`.
     case bitmaps
+    /// [kind, sets, 0, 0, 0, 0, also: a branch, sets…], each of 8 words: see `SetKind`
+    case sets
+}
+
+/// Kinds of sets (IndexSets.swift): values of which each leads to a rule of its own, all under the same condition. [kind |
+/// operand << 8, entry of the condition, rows, offset of {offset of the rules of a row}…, least key low, high, bits of the
+/// only row: two words; or offset of {bits of a row}…, 0]. A row is 64 keys; the least is a multiple of 64 for the named.
+enum SetKind: UInt8 {
+    case words, texts, groups, containers
 }
 
 /// A compiled policy set. Immutable, so all threads share one.
@@ -177,7 +189,7 @@ package final class Program: Sendable {
 
     init(
         words: [UInt32], policies: CheckedPolicies, operandNames: [AttributeReference?], needs: [SourceNeeds],
-        offers: [UInt32]
+        offers: [UInt32], nameRanks: [Int]
     ) {
         memoCount = Int(words[ImageLayout.memoCount])
         image = Image(words)
@@ -190,13 +202,8 @@ package final class Program: Sendable {
         entityTypes = names[0]
         actions = names[1]
         sessionSlots = SessionSlots(catalog)
-        var ranks = [Int](repeating: 0, count: policies.rules.count)
-        let order = policies.rules.indices.sorted {
-            (policies.rules[$0].name, $0) < (policies.rules[$1].name, $1)
-        }
         offerEntries = offers
-        for (rank, rule) in order.enumerated() { ranks[rule] = rank }
-        nameRanks = ranks
+        self.nameRanks = nameRanks
         subjectOrdinals = Self.subjectOrdinals(catalog)
         actionCount = catalog.actions.count
     }
@@ -308,6 +315,12 @@ package enum CompileLimits {
     static let leafSize = 4
     /// So many rules without a key, but with ranges, are searched by bitmaps.
     static let bitmapSize = 16
+    /// Rules of a set, at least.
+    static let setSize = 3
+    /// Sets before the switches of a list, at most.
+    static let maxSets = 6
+    /// A rule of more bounds is not compared without one of them.
+    static let maxLoosenedBounds = 2
     /// A condition of more parts is not taken apart for the index.
     static let maxConjuncts = 64
 }

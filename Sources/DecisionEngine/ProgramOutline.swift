@@ -5,7 +5,7 @@ package import PolicyLanguage
 
 /// A node of the index.
 package indirect enum OutlineNode: Sendable {
-    /// Rules that are tested in full.
+    /// Rules that are tested in full, each followed by those that need not be tried as it holds whenever they do.
     case rules([OutlineRule])
     /// Goes on where the value at hand leads, and always to `also`.
     case choice(OutlineQuestion, branches: [(value: OutlineValue, node: OutlineNode)], also: OutlineNode?)
@@ -49,6 +49,14 @@ package struct OutlineTable: Sendable {
     package var root: OutlineNode
 }
 
+/// What the walk looks up.
+private struct OutlineNames {
+    /// The texts that nodes switch on, by id.
+    var texts: [UInt32: String]
+    /// Rules that are not tried, by the one that covers them.
+    var covered: [Int: [Int]]
+}
+
 extension Program {
     /// The indexes that a question of a cell walks, in the order in which they are asked.
     /// - Returns: nil when the catalog does not define the action on the type for such a subject.
@@ -57,13 +65,13 @@ extension Program {
         let list = image.word(Int(image.word(ImageLayout.cellsOffset)) + cell)
         if list == ImageLayout.undefinedCell { return nil }
         if list == 0 { return [] }
-        let texts = texts()
+        let names = OutlineNames(texts: texts(), covered: covered(Int(list)))
         var tables: [OutlineTable] = []
         var branch = Int(list) + ImageLayout.listWords
         let counts = UInt64(image.word(Int(list) + 2)) | UInt64(image.word(Int(list) + 3)) << 24
         for (column, kind) in OutlineTable.Kind.allCases.enumerated() {
             for _ in 0..<(counts >> UInt64(column * 8)) & 0xff {
-                tables.append(OutlineTable(kind: kind, root: outline(at: branch, texts)))
+                tables.append(OutlineTable(kind: kind, root: outline(pair(branch), names)))
                 branch += 2
             }
         }
@@ -71,65 +79,123 @@ extension Program {
     }
 
     /// What a branch leads to.
-    private func outline(at branch: Int, _ texts: [UInt32: String]) -> OutlineNode {
-        let low = image.word(branch)
-        if image.word(branch + 1) != 0 { return .rules([outlineRule(low & ~ImageLayout.demanding)]) }
+    private func outline(_ branch: UInt64, _ names: OutlineNames) -> OutlineNode {
+        let low = UInt32(truncatingIfNeeded: branch)
+        if branch >> 32 != 0 { return .rules(outlineRules(low, names)) }
         let node = Int(low)
         let head = image.word(node)
         switch NodeKind(rawValue: head & 0xff) {
-        case .leaf: return rules(at: node + 2, Int(head >> 8))
-        case .bitmaps: return rules(at: Int(image.word(node + 4)), Int(image.word(node + 2)))
-        case .denseWords, .denseTexts, .hashedWords, .hashedTexts:
+        case .leaf: return rules(at: node + 2, Int(head >> 8), names)
+        case .bitmaps: return rules(at: Int(image.word(node + 4)), Int(image.word(node + 2)), names)
+        case .denseWords, .denseTexts, .rankedWords, .rankedTexts, .hashedWords, .hashedTexts:
             let operand = image.word(node + 1)
-            return choice(node, question(operand), texts) { value(of: $0, operand: operand, texts) }
-        case .rankedGroups, .hashedGroups: return choice(node, .groups, texts) { .group(Int($0)) }
-        case .rankedContainers, .hashedContainers: return choice(node, .containers, texts) { .container(Int($0)) }
+            return choice(node, question(operand), names) { value(of: $0, operand: operand, names.texts) }
+        case .rankedGroups, .hashedGroups: return choice(node, .groups, names) { .group(Int($0)) }
+        case .rankedContainers, .hashedContainers: return choice(node, .containers, names) { .container(Int($0)) }
+        case .sets: return sets(node, names)
         case .none: return .rules([])
         }
     }
 
-    private func rules(at first: Int, _ count: Int) -> OutlineNode {
-        .rules((0..<count).map { outlineRule(image.word(first + $0 * 2) & ~ImageLayout.demanding) })
+    /// Sets as one choice after the other.
+    private func sets(_ node: Int, _ names: OutlineNames) -> OutlineNode {
+        let also = pair(node + 6)
+        var last = also == 0 ? nil : outline(also, names)
+        for number in (0..<Int(image.word(node + 1))).reversed() {
+            let set = node + ImageLayout.nodeWords + number * ImageLayout.setWords
+            let head = image.word(set)
+            let question: OutlineQuestion
+            let value: (UInt64) -> OutlineValue?
+            switch SetKind(rawValue: UInt8(truncatingIfNeeded: head)) {
+            case .groups:
+                question = .groups
+                value = { .group(Int($0)) }
+            case .containers:
+                question = .containers
+                value = { .container(Int($0)) }
+            case .words, .texts, .none:
+                question = self.question(head >> 8)
+                value = { self.value(of: $0, operand: head >> 8, names.texts) }
+            }
+            let branches = rules(ofSet: set).compactMap { key, rule in
+                value(key).map { (value: $0, node: OutlineNode.rules(outlineRules(rule, names))) }
+            }
+            last = .choice(question, branches: branches, also: last)
+        }
+        return last ?? .rules([])
     }
 
-    private func outlineRule(_ index: UInt32) -> OutlineRule {
-        let index = Int(index)
-        return index < policies.rules.count ? .rule(index) : .obligation(index - policies.rules.count)
+    /// The keys of a set with their rules.
+    private func rules(ofSet set: Int) -> [(key: UInt64, rule: UInt32)] {
+        let rows = Int(image.word(set + 2))
+        let bits = rows == 1 ? set + 6 : Int(image.word(set + 6))
+        var found: [(key: UInt64, rule: UInt32)] = []
+        for row in 0..<rows {
+            var rule = Int(image.word(Int(image.word(set + 3)) + row))
+            for bit in 0..<64 where pair(bits + row * 2) >> UInt64(bit) & 1 == 1 {
+                found.append((pair(set + 4) &+ UInt64(row * 64 + bit), image.word(rule)))
+                rule += 1
+            }
+        }
+        return found
+    }
+
+    private func rules(at first: Int, _ count: Int, _ names: OutlineNames) -> OutlineNode {
+        .rules((0..<count).flatMap { outlineRules(image.word(first + $0 * 2), names) })
+    }
+
+    /// A rule that is tried, and those that it covers.
+    private func outlineRules(_ marked: UInt32, _ names: OutlineNames) -> [OutlineRule] {
+        let index = Int(marked & ~ImageLayout.demanding)
+        if index >= policies.rules.count { return [.obligation(index - policies.rules.count)] }
+        return [.rule(index)] + (names.covered[index] ?? []).map { .rule($0) }
     }
 
     private func choice(
-        _ node: Int, _ question: OutlineQuestion, _ texts: [UInt32: String], _ value: (UInt64) -> OutlineValue?
+        _ node: Int, _ question: OutlineQuestion, _ names: OutlineNames, _ value: (UInt64) -> OutlineValue?
     ) -> OutlineNode {
         var branches: [(value: OutlineValue, node: OutlineNode)] = []
         for (key, branch) in entries(node) {
-            if let value = value(key) { branches.append((value, outline(at: branch, texts))) }
+            if let value = value(key) { branches.append((value, outline(branch, names))) }
         }
-        let hasAlso = image.word(node + 6) | image.word(node + 7) != 0
-        return .choice(question, branches: branches, also: hasAlso ? outline(at: node + 6, texts) : nil)
+        let also = pair(node + 6)
+        return .choice(question, branches: branches, also: also == 0 ? nil : outline(also, names))
     }
 
-    /// The keys of a node with the places of their branches.
-    private func entries(_ node: Int) -> [(key: UInt64, branch: Int)] {
+    /// The keys of a node with their branches.
+    private func entries(_ node: Int) -> [(key: UInt64, branch: UInt64)] {
         let size = Int(image.word(node + 2))
         let least = pair(node + 4)
         let first = node + ImageLayout.nodeWords
-        var entries: [(key: UInt64, branch: Int)] = []
+        var entries: [(key: UInt64, branch: UInt64)] = []
         switch NodeKind(rawValue: image.word(node) & 0xff) {
         case .denseWords, .denseTexts:
-            for place in 0..<size { entries.append((least &+ UInt64(place), first + place * 2)) }
+            for place in 0..<size { entries.append((least &+ UInt64(place), pair(first + place * 2))) }
         case .hashedWords, .hashedTexts, .hashedGroups, .hashedContainers:
-            for slot in 0...size { entries.append((pair(first + slot * 4), first + slot * 4 + 2)) }
-        case .rankedGroups, .rankedContainers:
+            for slot in 0...size { entries.append((pair(first + slot * 4), pair(first + slot * 4 + 2))) }
+        case .rankedWords, .rankedTexts, .rankedGroups, .rankedContainers:
             for row in 0..<(size + 63) / 64 {
                 var branch = Int(image.word(first + row * 4 + 2))
                 for bit in 0..<64 where pair(first + row * 4) >> UInt64(bit) & 1 == 1 {
-                    entries.append((least &+ UInt64(row * 64 + bit), branch))
+                    entries.append((least &+ UInt64(row * 64 + bit), pair(branch)))
                     branch += 2
                 }
             }
-        case .leaf, .bitmaps, .none: break
+        case .leaf, .bitmaps, .sets, .none: break
         }
-        return entries.filter { pair($0.branch) != 0 }
+        return entries.filter { $0.branch != 0 }
+    }
+
+    /// The rules that need not be tried in a list, by the one that covers them.
+    private func covered(_ list: Int) -> [Int: [Int]] {
+        let pairs = Int(image.word(list - 2))
+        if pairs == 0 { return [:] }
+        var covered: [Int: [Int]] = [:]
+        for number in 0..<Int(image.word(pairs)) {
+            let rule = Int(image.word(pairs + 1 + number * 2))
+            covered[Int(image.word(pairs + 2 + number * 2)), default: []].append(rule)
+        }
+        return covered
     }
 
     private func pair(_ offset: Int) -> UInt64 { UInt64(image.word(offset)) | UInt64(image.word(offset + 1)) << 32 }

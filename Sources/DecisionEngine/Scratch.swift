@@ -1,7 +1,8 @@
 // Memory that decisions of one thread reuse: where records lie, what was found out once in a decision, lists of rules.
 //
 // INVARIANT of this unsafe file: `SourceTable` and `MemoTable` own their allocation alone (they cannot be copied); indices
-// of sources are below `SourceTable.count`, those of memos below the count that `MemoTable.start` was last given.
+// of sources are below `SourceTable.count`, those of memos below the count that `MemoTable.start` was last given. The bits of
+// `NamedMemberships` are `rows` words and one more, in an allocation of its own; a row is compared with `rows` before each use.
 
 package import Memory
 import PolicyLanguage
@@ -104,18 +105,29 @@ struct MemoTable: ~Copyable {
     }
 }
 
-/// Which named groups or containers hold for one question: asked of an index when a rule asks, or a ready list.
+/// Which named groups or containers hold for one question: a ready list, or what an index finds for the direct memberships
+/// in the decision's own record.
+@safe
 package struct NamedMemberships: ~Copyable {
     /// The index that `table` belongs to.
     private var index: MembershipIndex?
     /// True when the direct memberships of the decision's own record are to be asked of the table.
-    private(set) var isLazy = false
+    private var isLazy = false
+    /// True when `list` and `bits` hold what is to be known.
+    private(set) var isKnown = true
     private(set) var table = MembershipTable.empty
-    /// A ready list of those that hold, and the same as a bit set.
+    /// Those that hold, each once, and the same as a bit set of `rows` words of 64, and one word that is not read. When they
+    /// are not known, these are of an earlier decision.
     private(set) var list = WordList(capacity: 16)
-    private var bits: [UInt64] = []
+    private var bits: UnsafeMutablePointer<UInt64>
+    private(set) var rows = 0
 
-    init() {}
+    init() {
+        unsafe bits = .allocate(capacity: 1)
+        unsafe bits.initialize(to: 0)
+    }
+
+    deinit { unsafe bits.deallocate() }
 
     /// From now on they are those that the direct memberships in the decision's record lead to: the subject's groups, or
     /// the resource's containers. Nothing is worked out before a rule asks.
@@ -134,36 +146,74 @@ package struct NamedMemberships: ~Copyable {
         clear()
         self.index = index
         table = index.table
+        reserve(index.namedCount)
     }
 
     /// Sets them directly; indices beyond `count` are ignored.
     package mutating func set(_ indices: some Sequence<Int>, count: Int) {
         clear()
-        let words = (count + 63) / 64
-        if bits.count < words { bits.append(contentsOf: repeatElement(0, count: words - bits.count)) }
-        for index in indices where index >= 0 && index < count && !contains(index) {
-            bits[index >> 6] |= UInt64(1) << UInt64(index & 63)
-            list.append(UInt32(index))
-        }
+        reserve(count)
+        for index in indices where index >= 0 && index < count { note(UInt32(index)) }
     }
 
     /// None hold.
     @inline(__always)
     package mutating func clear() {
         isLazy = false
-        if !list.isEmpty { empty() }
+        isKnown = true
+        forget()
     }
 
-    private mutating func empty() {
-        for position in 0..<list.count { bits[Int(list[position] >> 6)] = 0 }
+    /// A decision begins: nothing is known of its record yet.
+    @inline(__always)
+    mutating func start() { isKnown = !isLazy }
+
+    /// Few rows are emptied all alike, which a processor foresees; of many those that were written.
+    @inline(__always)
+    private mutating func forget() {
+        if rows <= 16 {
+            for row in 0..<rows { unsafe bits[row] = 0 }
+        } else {
+            for position in 0..<list.count { unsafe bits[Int(list[position] >> 6)] = 0 }
+        }
         list.removeAll()
     }
 
-    /// Whether one of the ready list holds.
-    borrowing func contains(_ index: Int) -> Bool {
-        let word = index >> 6
-        return word < bits.count && bits[word] & (1 << UInt64(index & 63)) != 0
+    private mutating func reserve(_ count: Int) {
+        let words = (count + 63) / 64
+        if words <= rows { return }
+        unsafe bits.deallocate()
+        rows = words
+        unsafe bits = .allocate(capacity: words + 1)
+        unsafe bits.initialize(repeating: 0, count: words + 1)
     }
+
+    @inline(__always)
+    private mutating func note(_ named: UInt32) {
+        let row = Int(named >> 6)
+        if row >= rows { return }
+        let bit = UInt64(1) &<< UInt64(named & 63)
+        let known = unsafe bits[row]
+        if known & bit == 0 { list.append(named) }
+        unsafe bits[row] = known | bit
+    }
+
+    /// Works out, once in a decision, what the direct memberships lead to.
+    mutating func find(_ members: MembershipList) {
+        isKnown = true
+        forget()
+        for position in 0..<members.count { table.forEachNamed(above: members[position]) { note($0) } }
+    }
+
+    /// Whether one holds, when they are known.
+    borrowing func contains(_ named: UInt32) -> Bool {
+        let row = Int(named >> 6)
+        return self.row(row) & (1 &<< UInt64(named & 63)) != 0
+    }
+
+    /// 64 bits of the set from a named one on that is a multiple of 64, when they are known.
+    @inline(__always)
+    borrowing func row(_ index: Int) -> UInt64 { index < rows ? unsafe bits[index] : 0 }
 
     /// Those that hold for a record, as indices of `CheckedPolicies`.
     package borrowing func indices(of record: RecordView) -> Set<Int> {

@@ -219,4 +219,154 @@ struct IndexTests {
         // A rule's three lists of 32 words take some 1,000 bytes; 32 x 32 x 32 places would take 700,000.
         #expect(program.sizeInBytes < rules.count * 8_000)
     }
+
+    private static func compiled(_ rules: [CheckedRule], groups: [String] = []) throws -> Program {
+        try compile(
+            CheckedPolicies(
+                files: [SourceFile(name: "index.stile", text: "")], catalog: catalog, rules: rules, roles: [],
+                groups: groups, tests: []))
+    }
+
+    private static func rule(
+        _ kind: RuleKind, _ name: String, _ condition: Condition, demand: Demand = .nothing
+    ) -> CheckedRule {
+        CheckedRule(
+            kind: kind, name: name, subjectTypes: [0], actions: [0], resourceTypes: [3], condition: condition,
+            demand: demand)
+    }
+
+    private static func bounded(_ comparison: Comparison, _ bound: Int64) -> Condition {
+        .test(.compare(.attribute(level), comparison, .constant(.integer(bound))), .none)
+    }
+
+    /// The first question's rules, for a resource of a level.
+    private static func decide(
+        _ program: Program, level: Int64, _ fill: (inout Situation) -> Void = { _ in }
+    ) -> SituationOutcome {
+        var scratch = DecisionScratch()
+        var situation = Situation()
+        situation.resourceType = 3
+        situation.given[.resource] = ["level": .value(.integer(level)), "flag": .value(.boolean(true))]
+        fill(&situation)
+        return program.decide(situation, &scratch)
+    }
+
+    @Test("rules that differ in one value share a node, which names the one that matches")
+    func sets() throws {
+        let rules = (0..<200).map { number in
+            Self.rule(
+                .permit, "Set#\(number)", .all([.test(.group(number), .none), Self.bounded(.greaterOrEqual, 5)]))
+        }
+        let program = try Self.compiled(rules, groups: (0..<200).map { "group\($0)" })
+        for number in [0, 1, 63, 64, 130, 199] {
+            let outcome = Self.decide(program, level: 5) { $0.groups = [number] }
+            #expect(outcome.verdict.kind == .permitted && outcome.rules == [number])
+            #expect(Self.decide(program, level: 4) { $0.groups = [number] }.verdict.kind == .notPermitted)
+        }
+        #expect(Self.decide(program, level: 5).verdict.kind == .notPermitted)
+        // A few bits and one word a rule, where a switch takes two words a rule at least.
+        let more = try Self.compiled(
+            rules
+                + rules.map { rule in
+                    var copy = rule
+                    copy.condition = .all([rule.condition, Self.bounded(.lessOrEqual, 9)])
+                    return copy
+                }, groups: (0..<200).map { "group\($0)" })
+        #expect(more.sizeInBytes < program.sizeInBytes + 200 * 10)
+    }
+
+    @Test("sets of words, texts and groups in one list each lead to their own rule", arguments: [20, 70, 700])
+    func setsOfSeveralSorts(count: Int) throws {
+        let text = { (number: Int) in
+            Condition.test(.compare(.attribute(Self.name), .equal, .constant(.string("dept\(number)"))), .none)
+        }
+        let total = { (number: Int) in
+            Condition.test(
+                .compare(.attribute(Self.total), .equal, .constant(.integer(Int64(number) * 2))), .none)
+        }
+        let flag = Condition.test(.compare(.attribute(Self.flag), .equal, .constant(.boolean(true))), .none)
+        let rules = (0..<count).flatMap { number in
+            [
+                Self.rule(.permit, "Text#\(number)", .all([text(number), Self.bounded(.greaterOrEqual, 5)])),
+                Self.rule(.permit, "Word#\(number)", .all([total(number), Self.bounded(.less, 5)])),
+                Self.rule(.permit, "Group#\(number)", .all([.test(.group(number), .none), flag])),
+            ]
+        }
+        let program = try Self.compiled(rules, groups: (0..<count).map { "group\($0)" })
+        for number in [0, 1, count / 2, count - 1] {
+            func decide(level: Int64, _ fill: (inout Situation) -> Void) -> SituationOutcome {
+                Self.decide(program, level: level) { situation in
+                    situation.given[.resource]?["flag"] = .value(.boolean(false))
+                    fill(&situation)
+                }
+            }
+            let named: (inout Situation) -> Void = { situation in
+                situation.stored[.subject] = ["department": StoredValue(.string("dept\(number)"))]
+            }
+            let counted: (inout Situation) -> Void = { situation in
+                situation.given[.resource]?["total"] = .value(.integer(Int64(number) * 2))
+            }
+            #expect(decide(level: 5, named).rules == [number * 3])
+            #expect(decide(level: 4, named).verdict.kind == .notPermitted)
+            #expect(decide(level: 4, counted).rules == [number * 3 + 1])
+            #expect(decide(level: 5, counted).verdict.kind == .notPermitted)
+            #expect(decide(level: 5) { $0.groups = [number] }.verdict.kind == .notPermitted)
+            #expect(Self.decide(program, level: 5) { $0.groups = [number] }.rules == [number * 3 + 2])
+            #expect(Self.decide(program, level: 5) { $0.groups = [number, count] }.rules == [number * 3 + 2])
+        }
+    }
+
+    @Test("a forbid that a wider one covers is told with it, and a denial names the wider one")
+    func coveredForbids() throws {
+        let program = try Self.compiled([
+            Self.rule(.forbid, "a", Self.bounded(.greaterOrEqual, 5)),
+            Self.rule(.forbid, "b", Self.bounded(.greater, 2)),
+            Self.rule(.forbid, "c", Self.bounded(.less, -3)), Self.rule(.forbid, "d", Self.bounded(.lessOrEqual, -4)),
+            Self.rule(.forbid, "e", Self.bounded(.greaterOrEqual, 3)), Self.rule(.permit, "f", .constant(true)),
+        ])
+        for (level, rules) in [(9, [1]), (5, [1]), (3, [1]), (2, [5]), (-3, [5]), (-4, [2]), (.min, [2])]
+            as [(Int64, [Int])]
+        {
+            #expect(Self.decide(program, level: level).rules == rules, "level \(level)")
+        }
+        let tables = try #require(program.outline(subjectType: 0, resourceType: 3, action: 0))
+        guard case .rules(let told)? = tables.first?.root else {
+            Issue.record("no leaf: \(tables)")
+            return
+        }
+        #expect(told == [.rule(1), .rule(0), .rule(4), .rule(2), .rule(3)])
+    }
+
+    @Test("a permit is covered by one of the same demand and an earlier name alone")
+    func coveredPermits() throws {
+        let demand = Demand(levels: 1)
+        let permits = { (first: String, second: String, other: Demand) in
+            try Self.compiled([
+                Self.rule(.permit, first, Self.bounded(.greaterOrEqual, 5), demand: demand),
+                Self.rule(.permit, second, Self.bounded(.greaterOrEqual, 3), demand: other),
+            ])
+        }
+        // A step-up names the first name of those that match, as the reference does.
+        #expect(Self.decide(try permits("a", "b", demand), level: 6).rules == [0])
+        #expect(Self.decide(try permits("b", "a", demand), level: 6).rules == [1])
+        #expect(Self.decide(try permits("b", "a", demand), level: 4).rules == [1])
+        let other = Self.decide(try permits("b", "a", .nothing), level: 6)
+        #expect(other.verdict.kind == .permitted && other.rules == [1])
+        #expect(Self.decide(try permits("a", "b", demand), level: 6).verdict.kind == .stepUp)
+    }
+
+    @Test("groups found for one question are not taken for the next")
+    func groupsOfQuestions() throws {
+        let program = try Self.compiled(
+            (0..<8).map { Self.rule(.permit, "Group#\($0)", .test(.group($0), .none)) },
+            groups: (0..<8).map { "group\($0)" })
+        let index = MembershipIndex(pairs: (0..<8).map { (number: UInt32($0 + 1), index: $0) }, namedCount: 8)
+        var scratch = DecisionScratch()
+        var situation = Situation()
+        situation.resourceType = 3
+        situation.given[.resource] = ["level": .value(.integer(1)), "flag": .value(.boolean(true))]
+        for (direct, rules) in [([3, 5], [2]), ([9], []), ([5], [4]), ([], [])] as [([UInt32], [Int])] {
+            #expect(program.decide(situation, &scratch, groups: (direct, index)).rules == rules)
+        }
+    }
 }
