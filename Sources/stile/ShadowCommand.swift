@@ -101,7 +101,7 @@ struct ShadowCommand: ParsableCommand {
 
     struct Stop: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Withdraw the candidate. What was counted is shown until the next one.")
+            abstract: "Withdraw the candidate; what was counted is shown until the next one.")
 
         @OptionGroup var place: Place
 

@@ -373,6 +373,9 @@ def examples(source, work):
             tenants[name] = Tenant(folder, work)
         tenant = tenants[name]
         users = first_users(folder)
+        if "subject" not in question and not users:
+            print(f"left out: {name}: its subjects are no users")
+            continue
         if "subject" not in question:
             # Somebody for whom the answer hangs on the row, if there is anybody.
             for asker in source.sample(users, min(12, len(users))):

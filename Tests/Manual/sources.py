@@ -61,7 +61,8 @@ def limits():
     """The limits of docs/language.md and docs/operations.md, `| `name` | value | …`, are those of the source."""
     source = {}
     for path in (HERE / "Sources").rglob("*.swift"):
-        for name, value in re.findall(r"static let (max\w+|default\w+)(?:: \w+)? = ([0-9_ <]+)\b", path.read_text()):
+        for name, value in re.findall(
+                r"static (?:let|var) (max\w+|default\w+)(?:: \w+)? (?:=|\{) ([0-9_ <]+)\b", path.read_text()):
             number, _, shift = value.replace("_", "").partition("<<")
             source.setdefault(name, set()).add(int(number) << int(shift or 0))
     count = 0
