@@ -254,7 +254,7 @@ final class World {
     private func conclude() -> Verdict {
         scratch.groups.set(in: groups)
         scratch.containers.set(in: containers)
-        return program.decide(inputs, &scratch)
+        return program.decide(lent: &inputs, &scratch)
     }
 
     /// One question, from its number to its answer.
