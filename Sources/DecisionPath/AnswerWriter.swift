@@ -50,8 +50,9 @@ struct AnswerStamp {
 
     init() {}
 
-    init(version: UInt64, snapshot: UInt64, now: Int64) {
-        var writer = CBORWriter()
+    /// - Parameter writer: memory to write in.
+    init(version: UInt64, snapshot: UInt64, now: Int64, _ writer: inout CBORWriter) {
+        writer.removeAll()
         writer.unsigned(5)
         writer.unsigned(version)
         writer.unsigned(6)

@@ -59,6 +59,7 @@ package final class TenantDecider {
     /// What all quick answers of this instant share.
     private var stamp = AnswerStamp()
     private var stampedAt = Int64.min
+    private var stampWriter = CBORWriter()
     /// Why the question at hand cannot be put to the policies, when `look` says so.
     private var problem = QuestionProblem.noPolicy
     /// First half of this thread's decision ids; the second counts.
@@ -318,7 +319,7 @@ package final class TenantDecider {
 
     @inline(never)
     private func makeStamp(_ version: UInt64) {
-        stamp = AnswerStamp(version: version, snapshot: snapshot, now: now)
+        stamp = AnswerStamp(version: version, snapshot: snapshot, now: now, &stampWriter)
         stampedAt = now
     }
 
