@@ -219,17 +219,16 @@ static void run_open(double seconds) {
     unsigned turn = 0;
     while (sent < total || waiting > 0) {
         uint64_t time = now();
-        /* All that is due goes out, spread over the connections; one write for each that got some. */
-        unsigned first = turn, used = 0;
+        /* All that is due goes out, spread over the connections; one write for each that has some, be it left over from a
+         * write that the kernel did not take whole. */
         while (sent < total && waiting < WINDOW / 2 && begun + (uint64_t)((double)sent * gap) <= time) {
             struct lane *lane = &lanes[turn];
             lane->due[queue(lane) % WINDOW] = begun + (uint64_t)((double)sent * gap);
             turn = turn + 1 == options.connections ? 0 : turn + 1;
-            if (used < options.connections) used++;
             sent++;
             waiting++;
         }
-        for (unsigned index = 0; index < used; index++) flush(&lanes[(first + index) % options.connections]);
+        for (unsigned index = 0; index < options.connections; index++) flush(&lanes[index]);
         for (unsigned index = 0; index < options.connections && waiting > 0; index++) take_due(&lanes[index], &waiting);
     }
     timed = now() - begun;
