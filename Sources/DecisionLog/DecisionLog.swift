@@ -30,15 +30,13 @@ package final class DecisionLog: Sendable {
     let board: PolicyBoard
     let software: String
     let tell: @Sendable (LogNotice) -> Void
-    /// Written when the writer must not sleep on.
-    let bell: Int32
+    /// The writer's thread.
+    let worker: RingWorker
 
     private let rings = Mutex<[ByteRing]>([])
     private let ringCount = Atomic<Int>(0)
     /// Decisions lost by the writer; those lost by reactors are counted in their rings.
     let lostByWriter = Atomic<UInt64>(0)
-    let isStopping = Atomic<Bool>(false)
-    let isFinished = Atomic<Bool>(false)
     let wantsRotation = Atomic<Bool>(false)
     private let trouble = Mutex<String?>(nil)
     private let gone = Mutex<Set<String>>([])
@@ -55,8 +53,7 @@ package final class DecisionLog: Sendable {
         self.software = software
         self.tell = tell
         place = LogPlace(board.store, directory: settings.directory)
-        bell = stile_eventfd()
-        guard bell >= 0 else { throw LogError("an event descriptor", code: errno) }
+        worker = try RingWorker()
         // A limit of file sizes must be an error of a write, not the end of the process.
         _ = signal(SIGXFSZ, SIG_IGN)
     }
@@ -64,7 +61,7 @@ package final class DecisionLog: Sendable {
     // MARK: Reactors
 
     /// A ring for one more reactor, in memory that outlives the process where that is to be had.
-    package func attach() throws(LogError) -> LogProducer {
+    package func attach() throws(LogError) -> DecisionProducer {
         let ring: ByteRing
         do throws(ByteRingError) {
             ring = try makeRing()
@@ -72,7 +69,7 @@ package final class DecisionLog: Sendable {
             throw LogError("a ring of \(settings.ringBytes) bytes for the decision log: \(error)")
         }
         rings.withLock { $0.append(ring) }
-        return LogProducer(ring: ring.producer, bell: bell, mode: settings.mode)
+        return worker.producer(of: ring, mode: settings.mode)
     }
 
     private func makeRing() throws(ByteRingError) -> ByteRing {
@@ -135,13 +132,13 @@ package final class DecisionLog: Sendable {
     /// Ends the current segments, so that they can be taken away.
     package func rotate() {
         wantsRotation.store(true, ordering: .releasing)
-        ring()
+        worker.ring()
     }
 
     /// Closes the files of a tenant that is gone.
     package func forget(_ tenant: String) {
         gone.withLock { _ = $0.insert(tenant) }
-        ring()
+        worker.ring()
     }
 
     func takeGone() -> Set<String> {
@@ -153,16 +150,7 @@ package final class DecisionLog: Sendable {
 
     /// Writes what is in the rings, makes it durable and closes the files; call when the reactors have ended.
     /// - Returns: false when that took longer than `timeout` milliseconds.
-    package func stop(timeout: Int64) -> Bool {
-        isStopping.store(true, ordering: .releasing)
-        ring()
-        let deadline = stile_now_ms() + timeout
-        while !isFinished.load(ordering: .acquiring) {
-            if stile_now_ms() > deadline { return false }
-            usleep(1_000)
-        }
-        return true
-    }
+    package func stop(timeout: Int64) -> Bool { worker.stop(timeout: timeout) }
 
     /// The writer; returns after `stop`. For a thread of its own.
     package func run() {
@@ -171,30 +159,7 @@ package final class DecisionLog: Sendable {
             ring.closeForProducer()
             ring.removeFile()
         }
-        isFinished.store(true, ordering: .releasing)
-    }
-
-    private func ring() {
-        var one: UInt64 = 1
-        _ = unsafe write(bell, &one, 8)
-    }
-}
-
-/// A reactor's end of the log.
-package struct LogProducer: Sendable {
-    private let ring: RingProducer
-    private let bell: Int32
-    private let mode: RecordingMode
-
-    init(ring: RingProducer, bell: Int32, mode: RecordingMode) {
-        self.ring = ring
-        self.bell = bell
-        self.mode = mode
-    }
-
-    /// Records the decisions about a tenant. For the one thread that the producer was made for.
-    package func recorder(for tenant: String) -> DecisionRecorder {
-        DecisionRecorder(ring, bell: bell, mode: mode, tenant: tenant)
+        worker.finish()
     }
 }
 

@@ -50,24 +50,13 @@ final class LogWriter {
         }
     }
 
-    /// A ring and its reader.
-    private final class RingReader {
-        let ring: ByteRing
-        var consumer: RingConsumer
-
-        init(_ ring: ByteRing) {
-            self.ring = ring
-            consumer = ring.consumer
-        }
-    }
-
     func run() {
         now = stile_now_ms()
         if let directory = log.settings.directory { try? LogFiles.makeDirectory(directory) }
         takeLeftRings()
         while true {
             now = stile_now_ms()
-            let isStopping = log.isStopping.load(ordering: .acquiring)
+            let isStopping = log.worker.isStopping
             let hasDrained = drain()
             settle()
             if isStopping, !hasDrained { break }
@@ -313,11 +302,7 @@ final class LogWriter {
             pause = 0
         }
         if isPressed { return }
-        var ready = pollfd(fd: log.bell, events: Int16(POLLIN), revents: 0)
-        if unsafe poll(&ready, 1, pause) > 0 {
-            var count: UInt64 = 0
-            _ = unsafe read(log.bell, &count, 8)
-        }
+        log.worker.rest(pause)
         pause = max(pause, Self.pollMilliseconds)
     }
 

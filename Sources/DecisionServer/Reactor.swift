@@ -41,8 +41,7 @@ final class ServerState: Sendable {
 
     init(
         _ configuration: ServerConfiguration, board: PolicyBoard, log: DecisionLog?, shadow: ShadowDesk,
-        storeBell: StoreBell,
-        listener: ListeningPlace, desks: [ReactorDesk]
+        storeBell: StoreBell, listener: ListeningPlace, desks: [ReactorDesk]
     ) {
         self.configuration = configuration
         self.board = board
@@ -66,8 +65,8 @@ final class Reactor {
     /// Connections by descriptor: the kernel gives the lowest numbers, so the list stays short and needs no hashing.
     private var connections: [Connection?] = []
     private var deciders: [String: TenantDecider] = [:]
-    private let producer: LogProducer?
-    private let shadow: ShadowProducer
+    private let producer: DecisionProducer?
+    private let shadow: DecisionProducer
     /// Deciders that have begun this wake-up are the first `heldCount`. `deciders` holds them, and loses none.
     private var held: [Lent<TenantDecider>] = []
     private var heldCount = 0

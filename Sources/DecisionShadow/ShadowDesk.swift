@@ -21,12 +21,9 @@ package final class ShadowDesk: Sendable {
     let board: PolicyBoard
     let keptUses: Set<String>
     let tell: @Sendable (LogNotice) -> Void
-    /// Written when the thread must not sleep on.
-    let bell: Int32
+    let worker: RingWorker
     private let ringBytes: Int
     private let rings = Mutex<[ByteRing]>([])
-    let isStopping = Atomic<Bool>(false)
-    private let isFinished = Atomic<Bool>(false)
 
     /// - Parameters:
     ///   - keptUses: uses of attributes whose values samples may hold, as the log's.
@@ -39,12 +36,11 @@ package final class ShadowDesk: Sendable {
         self.keptUses = keptUses
         self.ringBytes = max(ringBytes, DecisionRingLayout.minRingBytes)
         self.tell = tell
-        bell = stile_eventfd()
-        guard bell >= 0 else { throw LogError("an event descriptor", code: errno) }
+        worker = try RingWorker()
     }
 
     /// A ring for one more reactor.
-    package func attach() throws(LogError) -> ShadowProducer {
+    package func attach() throws(LogError) -> DecisionProducer {
         let ring: ByteRing
         do throws(ByteRingError) {
             ring = try ByteRing(capacity: ringBytes)
@@ -52,7 +48,8 @@ package final class ShadowDesk: Sendable {
             throw LogError("a ring of \(ringBytes) bytes for candidates: \(error)")
         }
         rings.withLock { $0.append(ring) }
-        return ShadowProducer(ring: ring.producer, bell: bell)
+        // All decisions, and none waits.
+        return worker.producer(of: ring, mode: .sampled(1))
     }
 
     var allRings: [ByteRing] { rings.withLock { $0 } }
@@ -66,21 +63,12 @@ package final class ShadowDesk: Sendable {
             // Who never had a candidate is nothing to the shadow.
             if let state, state.candidate != nil || board.state(of: tenant) != nil { board.adopt(tenant, state) }
         }
-        ring()
+        worker.ring()
     }
 
     /// Ends the thread, which writes down what was counted; call when the reactors have ended.
     /// - Returns: false when that took longer than `timeout` milliseconds.
-    package func stop(timeout: Int64) -> Bool {
-        isStopping.store(true, ordering: .releasing)
-        ring()
-        let deadline = stile_now_ms() + timeout
-        while !isFinished.load(ordering: .acquiring) {
-            if stile_now_ms() > deadline { return false }
-            usleep(1_000)
-        }
-        return true
-    }
+    package func stop(timeout: Int64) -> Bool { worker.stop(timeout: timeout) }
 
     /// Compares until `stop`. For a thread of its own.
     package func run() {
@@ -91,28 +79,6 @@ package final class ShadowDesk: Sendable {
                     text: "the system does not let a thread run when idle alone: candidates take their share of time"))
         }
         ShadowWorker(self).run()
-        isFinished.store(true, ordering: .releasing)
-    }
-
-    private func ring() {
-        var one: UInt64 = 1
-        _ = unsafe write(bell, &one, 8)
-    }
-}
-
-/// A reactor's end.
-package struct ShadowProducer: Sendable {
-    private let ring: RingProducer
-    private let bell: Int32
-
-    init(ring: RingProducer, bell: Int32) {
-        self.ring = ring
-        self.bell = bell
-    }
-
-    /// Hands decisions about a tenant over. For the one thread that the producer was made for.
-    package func recorder(for tenant: String) -> DecisionRecorder {
-        // All of them, and none waits.
-        DecisionRecorder(ring, bell: bell, mode: .sampled(1), tenant: tenant)
+        worker.finish()
     }
 }

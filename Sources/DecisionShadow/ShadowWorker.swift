@@ -19,7 +19,7 @@ final class ShadowWorker {
     private static let batchBytes = 64 << 10
 
     private let desk: ShadowDesk
-    private var readers: [Reader] = []
+    private var readers: [RingReader] = []
     private var tenants: [String: ShadowTenant] = [:]
     private var last: ShadowTenant?
     private var publication: UInt64?
@@ -28,16 +28,6 @@ final class ShadowWorker {
     private var knownLost: UInt64 = 0
 
     init(_ desk: ShadowDesk) { self.desk = desk }
-
-    private final class Reader {
-        let ring: ByteRing
-        var consumer: RingConsumer
-
-        init(_ ring: ByteRing) {
-            self.ring = ring
-            consumer = ring.consumer
-        }
-    }
 
     /// Compares what is there.
     func turn() {
@@ -48,7 +38,7 @@ final class ShadowWorker {
     func run() {
         while true {
             follow()
-            let isStopping = desk.isStopping.load(ordering: .acquiring)
+            let isStopping = desk.worker.isStopping
             let isAny = drain(compares: !isStopping)
             let now = stile_now_ms()
             if isStopping || now >= nextWriting {
@@ -62,10 +52,7 @@ final class ShadowWorker {
 
     private func rest() {
         // Without a candidate nobody hands anything over.
-        var descriptor = pollfd(fd: desk.bell, events: Int16(POLLIN), revents: 0)
-        _ = unsafe poll(&descriptor, 1, tenants.isEmpty ? -1 : Self.pollMilliseconds)
-        var value: UInt64 = 0
-        if descriptor.revents != 0 { _ = unsafe read(desk.bell, &value, 8) }
+        desk.worker.rest(tenants.isEmpty ? -1 : Self.pollMilliseconds)
     }
 
     /// Begins and ends comparisons as candidates come and go.
@@ -99,7 +86,7 @@ final class ShadowWorker {
     /// - Returns: whether there was anything.
     private func drain(compares: Bool) -> Bool {
         let rings = desk.allRings
-        while readers.count < rings.count { readers.append(Reader(rings[readers.count])) }
+        while readers.count < rings.count { readers.append(RingReader(rings[readers.count])) }
         var isAny = false
         for reader in readers {
             var looked = 0
