@@ -9,7 +9,7 @@
 
 public import CLinux
 public import DecisionEngine
-public import Glibc
+import Glibc
 import Synchronization
 
 /// Places of views, for one thread and tenant.
@@ -97,37 +97,12 @@ public struct ViewCache: ~Copyable {
             let entry = unsafe bucket[way]
             guard entry.generation == generation, entry.word >> 48 == tag, Int(entry.lengths >> 22) == count,
                 let place = unsafe UnsafeRawPointer(bitPattern: UInt(entry.word & Self.addressMask)),
-                unsafe Self.isEqual(place - id.count, id), unsafe Self.isEqual(place - count, prefix.bytes)
+                unsafe Bytes.areEqual(place - id.count, id.baseAddress, id.count),
+                unsafe Bytes.areEqual(place - count, prefix.bytes.baseAddress, prefix.count)
             else { continue }
             return unsafe UnsafeRawBufferPointer(start: place, count: Int(entry.lengths & 0x3f_ffff))
         }
         return nil
-    }
-
-    /// Whether as many bytes as `bytes` has are the same at a place; short ones by words that overlap.
-    @inlinable
-    @inline(__always)
-    public static func isEqual(_ place: UnsafeRawPointer, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard let other = bytes.baseAddress else { return true }
-        let count = bytes.count
-        if count > 16 { return unsafe memcmp(place, other, count) == 0 }
-        if count >= 8 {
-            return unsafe place.loadUnaligned(as: UInt64.self) == other.loadUnaligned(as: UInt64.self)
-                && place.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-                    == other.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-        }
-        if count >= 4 {
-            return unsafe place.loadUnaligned(as: UInt32.self) == other.loadUnaligned(as: UInt32.self)
-                && place.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
-                    == other.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
-        }
-        for offset in 0..<count
-        where unsafe place.load(fromByteOffset: offset, as: UInt8.self)
-            != other.load(fromByteOffset: offset, as: UInt8.self)
-        {
-            return false
-        }
-        return true
     }
 
     /// Remembers where `mdb_get` found a key's view.

@@ -21,26 +21,13 @@ public struct CBORWriter: ~Copyable {
         if argument < 24 {
             bytes.append(major << 5 | UInt8(truncatingIfNeeded: argument))
         } else {
-            wideHead(major << 5, argument)
+            wideHead(major, argument)
         }
     }
 
     @usableFromInline
-    mutating func wideHead(_ type: UInt8, _ argument: UInt64) {
-        bytes.reserve(9)
-        if argument <= 0xff {
-            bytes.append(type | 24)
-            bytes.append(UInt8(truncatingIfNeeded: argument))
-        } else if argument <= 0xffff {
-            bytes.append(type | 25)
-            bytes.append(word: UInt16(truncatingIfNeeded: argument).bigEndian)
-        } else if argument <= 0xffff_ffff {
-            bytes.append(type | 26)
-            bytes.append(word: UInt32(truncatingIfNeeded: argument).bigEndian)
-        } else {
-            bytes.append(type | 27)
-            bytes.append(word: argument.bigEndian)
-        }
+    mutating func wideHead(_ major: UInt8, _ argument: UInt64) {
+        bytes.extend(most: 9) { $0.put(head: major, argument) }
     }
 
     /// An unsigned integer.
@@ -99,5 +86,29 @@ public struct CBORWriter: ~Copyable {
         array(2)
         integer(exponent)
         integer(mantissa)
+    }
+}
+
+extension ByteCursor {
+    /// Puts a head of major type 0 to 7 with its argument in the fewest bytes: nine at most.
+    @inlinable
+    @inline(__always)
+    public mutating func put(head major: UInt8, _ argument: UInt64) {
+        let type = major << 5
+        if argument < 24 {
+            put(type | UInt8(truncatingIfNeeded: argument))
+        } else if argument <= 0xff {
+            put(type | 24)
+            put(UInt8(truncatingIfNeeded: argument))
+        } else if argument <= 0xffff {
+            put(type | 25)
+            put(UInt16(truncatingIfNeeded: argument).bigEndian)
+        } else if argument <= 0xffff_ffff {
+            put(type | 26)
+            put(UInt32(truncatingIfNeeded: argument).bigEndian)
+        } else {
+            put(type | 27)
+            put(argument.bigEndian)
+        }
     }
 }

@@ -134,12 +134,14 @@ enum AnswerWriter {
 
     /// Writes the whole frame of what nearly every answer is: a permit or a denial by rules that asks nothing of the
     /// enforcement point.
+    /// - Parameter kind: the number of its `AnswerKind`; `permitted`, which is 0 as the outcome `permit` is, or one of the
+    ///   denials. `QuickReaderTests` hold both numbers to the general road's.
     static func writeQuickly(
-        _ verdict: Verdict, _ rules: borrowing WordList, _ fragments: RuleFragments, _ stamp: AnswerStamp, id: UInt64,
-        decision: (UInt64, UInt64), _ output: inout CBORWriter
+        kind: UInt64, validUntil: Int64, _ rules: borrowing WordList, _ fragments: RuleFragments, _ stamp: AnswerStamp,
+        id: UInt64, decision: (UInt64, UInt64), _ output: inout CBORWriter
     ) {
-        let (outcome, kind) = numbers(of: verdict)
-        let hasEnd = verdict.validUntil != .max
+        let outcome: UInt32 = kind == 0 ? 0 : 1
+        let hasEnd = validUntil != .max
         var size = 0
         for place in 0..<rules.count { size &+= unsafe fragments[rules[place]].count }
         let start = output.bytes.count
@@ -150,20 +152,20 @@ enum AnswerWriter {
             cursor.put(
                 (0xa0 | pairs | UInt32(FrameKind.questionByte) << 16 | 0x01 << 24)
                     .littleEndian)
-            put(id, &cursor)
+            cursor.put(head: 0, id)
             // 2: outcome, 3: kind, 4: a byte string of 16. Both numbers are below 24, so each is its own byte.
-            cursor.put((0x02 | outcome << 8 | 0x03 << 16 | kind << 24).littleEndian)
+            cursor.put((0x02 | outcome << 8 | 0x03 << 16 | UInt32(truncatingIfNeeded: kind) << 24).littleEndian)
             cursor.put(UInt16(0x5004).littleEndian)
             cursor.put(decision.0.bigEndian)
             cursor.put(decision.1.bigEndian)
             stamp.put(&cursor)
             if hasEnd {
                 cursor.put(UInt8(8))
-                put(UInt64(max(0, verdict.validUntil)), &cursor)
+                cursor.put(head: 0, UInt64(max(0, validUntil)))
             }
             if rules.isEmpty { return }
             cursor.put(UInt8(9))
-            put(UInt64(rules.count), major: 0x80, &cursor)
+            cursor.put(head: 4, UInt64(rules.count))
             for place in 0..<rules.count { unsafe cursor.put(fragments[rules[place]]) }
         }
         end(&output, start)
@@ -171,36 +173,6 @@ enum AnswerWriter {
 
     /// Bytes of the longest quick answer without its rules, and of one whole word more for the cursor's stores.
     private static let quickBytes = 128
-
-    @inline(__always)
-    private static func put(_ value: UInt64, major: UInt8 = 0, _ cursor: inout ByteCursor) {
-        if value < 24 {
-            cursor.put(major | UInt8(truncatingIfNeeded: value))
-        } else if value <= 0xff {
-            cursor.put(major | 24)
-            cursor.put(UInt8(truncatingIfNeeded: value))
-        } else if value <= 0xffff {
-            cursor.put(major | 25)
-            cursor.put(UInt16(truncatingIfNeeded: value).bigEndian)
-        } else if value <= 0xffff_ffff {
-            cursor.put(major | 26)
-            cursor.put(UInt32(truncatingIfNeeded: value).bigEndian)
-        } else {
-            cursor.put(major | 27)
-            cursor.put(value.bigEndian)
-        }
-    }
-
-    /// The numbers of outcome (`Outcome`) and kind (`AnswerKind`) of a quick answer, as the compiler can see them;
-    /// `QuickReaderTests` hold them to the general road's.
-    @inline(__always)
-    private static func numbers(of verdict: Verdict) -> (outcome: UInt32, kind: UInt32) {
-        switch verdict.kind {
-        case .permitted: (0, 0)
-        case .forbidden: (1, 1)
-        default: (1, 2)
-        }
-    }
 
     @inline(__always)
     private static func outcome(of verdict: Verdict) -> Outcome {

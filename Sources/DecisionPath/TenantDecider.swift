@@ -283,8 +283,8 @@ package final class TenantDecider {
                 if stampedAt != now { makeStamp(compiled.version) }
                 idCount &+= 1
                 AnswerWriter.writeQuickly(
-                    verdict, scratch.rules, compiled.ruleFragments, stamp, id: id, decision: (idPrefix, idCount),
-                    &output)
+                    kind: kind, validUntil: verdict.validUntil, scratch.rules, compiled.ruleFragments, stamp, id: id,
+                    decision: (idPrefix, idCount), &output)
                 answers &+= 1
                 counters.count(kind: kind)
             } else {
