@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from gateway import BINARIES, HERE, World, expect  # noqa: E402
+from gateway import BINARIES, HERE, World, expect, run  # noqa: E402
 
 FIXTURES = os.path.join(HERE, "Tests/Fixtures")
 EVALUATION, EVALUATIONS = "/access/v1/evaluation", "/access/v1/evaluations"
@@ -616,15 +616,5 @@ def judge(world, key, text, signature):
     expect(subprocess.run(command, capture_output=True).returncode != 0, "another text does not verify")
 
 
-def main():
-    names = sys.argv[2:] or [name for name in globals() if name.startswith("test_")]
-    for name in names:
-        start = time.monotonic()
-        note = globals()[name]()
-        words = name.removeprefix("test_").replace("_", " ")
-        print(f"ok: {words} ({time.monotonic() - start:.1f} s{'; ' + note if note else ''})", flush=True)
-    print(f"{len(names)} tests passed")
-
-
 if __name__ == "__main__":
-    main()
+    run(globals())

@@ -1474,15 +1474,7 @@ def test_nginx_stands_before_it():
     if not os.path.exists(nginx):
         return "left out: nginx is not installed"
 
-    def listeners(world):
-        return [{"serves": "admin", "socket": world.admin, "forwarded": True, "mode": "0666"}]
-    world = World(listeners=listeners, limits={"address_rate": {"per_second": 1, "burst": 4}})
-    admin = world.tenant("acme")
-    port = free_port()
-    os.chmod(world.folder, 0o755)
-    with open(os.path.join(HERE, "systemd/proxies/nginx.conf")) as file:
-        site = file.read()
-    site = site.replace("/run/stile-gateway/admin.sock", world.admin)
+    world, admin, port, site = behind_proxy("nginx.conf")
     site = re.sub(r"listen 443 ssl;\n.*?\n.*?\n", f"listen 127.0.0.1:{port};\n", site, count=1)
     site = site.replace("server_name stile.example.com;", "server_name localhost;")
     with open(world.path("nginx.conf"), "w") as file:
@@ -1502,21 +1494,25 @@ def test_haproxy_stands_before_it():
     if not os.path.exists(haproxy):
         return "left out: HAProxy is not installed"
 
-    def listeners(world):
-        return [{"serves": "admin", "socket": world.admin, "forwarded": True, "mode": "0666"}]
-    world = World(listeners=listeners, limits={"address_rate": {"per_second": 1, "burst": 4}})
-    admin = world.tenant("acme")
-    port = free_port()
-    os.chmod(world.folder, 0o755)
-    with open(os.path.join(HERE, "systemd/proxies/haproxy.cfg")) as file:
-        site = file.read()
-    site = site.replace("/run/stile-gateway/admin.sock", world.admin)
+    world, admin, port, site = behind_proxy("haproxy.cfg")
     site = re.sub(r"bind :443 .*", f"bind 127.0.0.1:{port}", site, count=1)
     with open(world.path("haproxy.cfg"), "w") as file:
         file.write(site)
     subprocess.run([haproxy, "-c", "-f", world.path("haproxy.cfg")], check=True, capture_output=True)
     world.start("haproxy", [haproxy, "-db", "-f", world.path("haproxy.cfg")], lambda: answers_at(port))
     speak_through_proxy(world, admin, port)
+
+
+def behind_proxy(configuration):
+    """A gateway that trusts a proxy, an administrator's credential, a port for the proxy and its configuration."""
+    def listeners(world):
+        return [{"serves": "admin", "socket": world.admin, "forwarded": True, "mode": "0666"}]
+    world = World(listeners=listeners, limits={"address_rate": {"per_second": 1, "burst": 4}})
+    admin = world.tenant("acme")
+    os.chmod(world.folder, 0o755)
+    with open(os.path.join(HERE, "systemd/proxies", configuration)) as file:
+        site = file.read()
+    return world, admin, free_port(), site.replace("/run/stile-gateway/admin.sock", world.admin)
 
 
 def answers_at(port):
@@ -1547,15 +1543,16 @@ def speak_through_proxy(world, admin, port):
     world.close()
 
 
-def main():
-    names = sys.argv[2:] or [name for name in globals() if name.startswith("test_")]
+def run(tests):
+    """Runs those of a module's tests that the command names, or all."""
+    names = sys.argv[2:] or [name for name in tests if name.startswith("test_")]
     for name in names:
         start = time.monotonic()
-        note = globals()[name]()
+        note = tests[name]()
         words = name.removeprefix("test_").replace("_", " ")
         print(f"ok: {words} ({time.monotonic() - start:.1f} s{'; ' + note if note else ''})", flush=True)
     print(f"{len(names)} tests passed")
 
 
 if __name__ == "__main__":
-    main()
+    run(globals())
