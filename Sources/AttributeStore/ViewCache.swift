@@ -28,6 +28,7 @@ public struct ViewCache: ~Copyable {
     /// Entries that share a cache line, among which a key may lie anywhere.
     @inlinable public static var ways: Int { 4 }
     private static let firstBuckets = 256
+    private static let largePage = 2 << 20
     /// The bits of an entry's word that are the address.
     @inlinable public static var addressMask: UInt64 { 0xffff_ffff_ffff }
 
@@ -136,11 +137,14 @@ public struct ViewCache: ~Copyable {
             return
         }
         var memory: UnsafeMutableRawPointer?
-        guard unsafe posix_memalign(&memory, 64, bytes) == 0, let memory = unsafe memory else {
+        let page = bytes >= Self.largePage ? Self.largePage : 64
+        guard unsafe posix_memalign(&memory, page, bytes) == 0, let memory = unsafe memory else {
             Self.taken.wrappingSubtract(bytes - had, ordering: .relaxed)
             canGrow = false
             return
         }
+        // A look-up goes anywhere in it: on small pages nearly each one would walk the page tables too.
+        if page == Self.largePage { _ = unsafe madvise(memory, bytes, MADV_HUGEPAGE) }
         unsafe memset(memory, 0, bytes)
         if let entries = unsafe entries { unsafe free(entries) }
         unsafe entries = memory.bindMemory(to: Entry.self, capacity: more * Self.ways)

@@ -26,6 +26,7 @@ const uint32_t stile_readable = EPOLLIN;
 const uint32_t stile_writable = EPOLLOUT;
 const uint32_t stile_hung_up = EPOLLHUP | EPOLLERR;
 const uint32_t stile_peer_closed = EPOLLRDHUP;
+const uint32_t stile_edge = (uint32_t)EPOLLET;
 const uint32_t stile_exclusive = EPOLLEXCLUSIVE;
 
 int stile_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }

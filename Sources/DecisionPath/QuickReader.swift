@@ -156,6 +156,16 @@ struct QuickReader {
 }
 
 extension QuickReader {
+    /// Reads a question as far as its subject's type and id; nil for anything unusual. Nothing hangs on what it gives.
+    @inline(__always)
+    mutating func subject(_ names: NameTable) -> (index: Int, id: UnsafeRawBufferPointer)? {
+        guard map() != nil, byte() == 0, byte() == FrameKind.questionByte, byte() == 1, unsigned() != nil, byte() == 2,
+            map() != nil, byte() == 0, let type = unsafe bytes(), let index = unsafe names[type], byte() == 1,
+            let id = unsafe bytes()
+        else { return nil }
+        return unsafe (index, id)
+    }
+
     /// Reads type and id of an entity, or the name of an action (`hasID` false).
     /// - Returns: the index that `names` has, the id, and whether properties come next; nil for anything unusual.
     @inline(__always)

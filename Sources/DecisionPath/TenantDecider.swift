@@ -56,6 +56,8 @@ package final class TenantDecider {
     private var context = RecordBuilder()
     private var batch = CBORWriter()
     private var now: Int64 = 0
+    /// The hash of the subject's key that was announced last.
+    private var announced: UInt64 = 0
     /// What all quick answers of this instant share.
     private var stamp = AnswerStamp()
     private var stampedAt = Int64.min
@@ -262,6 +264,18 @@ package final class TenantDecider {
         return policies.with { answerQuickly(frame, $0, &output) }
     }
 
+    /// Asks for the memory that the next question will read first, so that it comes while this one is decided.
+    @inline(__always)
+    package func announce(_ frame: CBORReader) {
+        lentPolicies?.with { policies in
+            guard var reader = unsafe QuickReader(frame.slice(0..<frame.end)),
+                let subject = unsafe reader.subject(policies.program.entityTypes)
+            else { return }
+            unsafe announced = self.reader.hash(policies.viewPrefixes[subject.index], subject.id)
+            self.reader.prefetch(hash: announced)
+        }
+    }
+
     @inline(__always)
     private func answerQuickly(
         _ frame: CBORReader, _ compiled: CompiledTenant, _ output: inout CBORWriter
@@ -362,7 +376,11 @@ package final class TenantDecider {
         }
         inputs.subjectType = unsafe subject.index
         unsafe hash = self.reader.hash(compiled.viewPrefixes[subject.index], subject.id)
-        self.reader.prefetch(hash: hash)
+        if hash == announced {
+            self.reader.prefetchView(hash: hash)
+        } else {
+            self.reader.prefetch(hash: hash)
+        }
         if unsafe subject.hasProperties {
             guard unsafe reader.properties(&question.subject.properties, &self.subject, plans.entities[subject.index])
             else { return nil }
@@ -381,7 +399,7 @@ package final class TenantDecider {
             let resource = unsafe reader.entity(&question.resource, program.entityTypes, hasID: true)
         else { return nil }
         inputs.resourceType = unsafe resource.index
-        self.reader.prefetchView(hash: hash)
+        if hash != announced { self.reader.prefetchView(hash: hash) }
         if unsafe resource.hasProperties {
             guard
                 unsafe reader.properties(&question.resource.properties, &self.resource, plans.entities[resource.index])

@@ -35,6 +35,10 @@ final class Connection {
     var isHeldUp = false
     /// Its turn was over before its questions were: the next ones stand in the reactor's line, and nothing more is read.
     var isInLine = false
+    /// The kernel may hold bytes of it that no event will tell of.
+    var mayHaveMore = false
+    /// The client has closed its side, so that after the last bytes their end is to be read.
+    var isEnding = false
     /// No more frames are read; it is closed when its output is gone.
     var isClosing = false
     /// It wants to be told when the server ends.
@@ -94,6 +98,14 @@ final class Connection {
     /// There are bytes of it that were not handled.
     var hasInput: Bool { input.count > taken }
 
+    /// A frame of it is here as a whole, or one that is too long has begun.
+    var hasFrame: Bool {
+        let available = input.count - taken - ProtocolLimits.prefixBytes
+        guard available >= 0 else { return false }
+        let length = Int(UInt32(bigEndian: input.load(at: taken, as: UInt32.self)))
+        return length <= available || length > ProtocolLimits.maxFrameBytes
+    }
+
     /// Bytes that the client has not taken.
     var unsent: Int { output.bytes.count - sent }
 
@@ -105,10 +117,18 @@ final class Connection {
     /// Reads once what has arrived.
     func read() -> ReadResult {
         if input.count >= ProtocolLimits.maxFrameBytes + ProtocolLimits.prefixBytes { return .nothing }
-        let count = unsafe input.fill(least: 1) { unsafe stile_read(descriptor, $0.baseAddress, $0.count) }
-        if count > 0 { return .some }
-        if count == 0 { return .end }
-        return errno == EAGAIN || errno == EINTR ? .nothing : .end
+        var room = 0
+        let count = unsafe input.fill(least: 1) {
+            room = $0.count
+            return unsafe stile_read(descriptor, $0.baseAddress, room)
+        }
+        if count > 0 {
+            // A stream gives all that it has, so less than there is room for is the last of it.
+            mayHaveMore = count == room || isEnding
+            return .some
+        }
+        mayHaveMore = count < 0 && errno == EINTR
+        return count < 0 && (errno == EAGAIN || errno == EINTR) ? .nothing : .end
     }
 
     /// The kernel takes no more from the client: what it has taken is still to be read, and the client is told at its next
@@ -132,6 +152,13 @@ final class Connection {
         ProtocolError(
             .frameTooLarge,
             "a frame of \(length) bytes, above \(ProtocolLimits.maxFrameBytes): send the questions in several batches")
+    }
+
+    /// The frame behind those that were taken, when all of it is here; void as `nextFrame`'s.
+    @inline(__always)
+    var upcoming: CBORReader? {
+        guard taken &+ ProtocolLimits.prefixBytes < input.count, hasFrame else { return nil }
+        return try? nextFrame()
     }
 
     /// The frame that `nextFrame` gave is handled, or is about to be.

@@ -101,6 +101,9 @@ final class Reactor {
     private var wakeUps: UInt64 = 0
     private var balance = LoadBalance()
     private var spinner: Spinner
+    /// What is usually asked of epoll for a connection. By edges: while it tells as long as something is so, each wait begins
+    /// with a look at what the last one told, which costs as much as a tenth of a question's system calls.
+    private static let usualInterest = stile_readable | stile_peer_closed | stile_edge
     private static let listenerMark = UInt64.max
     private static let bellMark = UInt64.max - 1
     private static let timerMark = UInt64.max - 2
@@ -172,7 +175,11 @@ final class Reactor {
             // It may have been closed meanwhile.
             guard connections[Int(connection.descriptor)] === connection else { continue }
             connection.now = now
-            serve(connection, now)
+            if connection.hasFrame || connection.isClosing {
+                serve(connection, now)
+            } else {
+                receive(connection, now)
+            }
             settle(connection)
         }
         spareLine.removeAll(keepingCapacity: true)
@@ -238,15 +245,11 @@ final class Reactor {
         guard index < connections.count, let connection = connections[index] else { return }
         connection.now = now
         if event.events & stile_readable != 0, !connection.isClosing {
+            connection.mayHaveMore = true
+            if event.events & (stile_peer_closed | stile_hung_up) != 0 { connection.isEnding = true }
             // What is in the buffer comes first.
             if connection.isInLine { return }
-            switch connection.read() {
-            case .some: serve(connection, now)
-            case .nothing: break
-            case .end:
-                if state.isStopping.load(ordering: .relaxed), connection.takesGoodbye { connection.send(Goodbye.frame) }
-                connection.isClosing = true
-            }
+            receive(connection, now)
         } else if event.events & stile_hung_up != 0 {
             drop(connection)
             return
@@ -257,6 +260,18 @@ final class Reactor {
             }
         }
         settle(connection)
+    }
+
+    /// Reads once, and answers what that gave.
+    @inline(__always)
+    private func receive(_ connection: Connection, _ now: Int64) {
+        switch connection.read() {
+        case .some: serve(connection, now)
+        case .nothing: break
+        case .end:
+            if state.isStopping.load(ordering: .relaxed), connection.takesGoodbye { connection.send(Goodbye.frame) }
+            connection.isClosing = true
+        }
     }
 
     // MARK: Connections
@@ -300,8 +315,8 @@ final class Reactor {
         connections[Int(descriptor)] = connection
         open += 1
         strangers += 1
-        connection.interest = stile_readable
-        _ = stile_epoll_add(epoll, descriptor, stile_readable, UInt64(descriptor))
+        connection.interest = Self.usualInterest
+        _ = stile_epoll_add(epoll, descriptor, Self.usualInterest, UInt64(descriptor))
     }
 
     /// Takes a connection out; it may live on elsewhere.
@@ -438,7 +453,11 @@ final class Reactor {
         if connection.unsent == 0 { subscriptions.resume(connection) }
         var interest: UInt32 = 0
         if connection.unsent > 0 { interest |= stile_writable }
-        if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing { interest |= stile_readable }
+        if connection.unsent < state.configuration.maxUnsentBytes, !connection.isClosing {
+            interest |= stile_readable
+            if connection.mayHaveMore { putInLine(connection) }
+        }
+        if interest == stile_readable { interest = Self.usualInterest }
         if interest != connection.interest {
             connection.interest = interest
             _ = stile_epoll_change(epoll, connection.descriptor, interest, UInt64(connection.descriptor))
@@ -495,6 +514,7 @@ final class Reactor {
                 }
                 turnLeft -= 1
                 connection.take(frame)
+                if let next = connection.upcoming { connection.lentDecider?.with { $0.announce(next) } }
                 try handle(frame, connection, now)
                 connection.isHeldUp = connection.unsent >= state.configuration.maxUnsentBytes
                 if connection.isHeldUp { break }

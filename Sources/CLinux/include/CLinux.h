@@ -19,6 +19,7 @@ extern const uint32_t stile_readable;   /* EPOLLIN */
 extern const uint32_t stile_writable;   /* EPOLLOUT */
 extern const uint32_t stile_hung_up;    /* EPOLLHUP | EPOLLERR */
 extern const uint32_t stile_peer_closed; /* EPOLLRDHUP */
+extern const uint32_t stile_edge;       /* EPOLLET: told once, not as long as it is so */
 extern const uint32_t stile_exclusive;  /* EPOLLEXCLUSIVE: one waiter is woken, not all */
 
 int stile_epoll_create(void);
