@@ -13,6 +13,7 @@
 
 import Cryptography
 import Glibc
+import Memory
 import PolicyLanguage
 
 /// A data key as the registry keeps it.
@@ -169,6 +170,8 @@ final class TenantSeal {
     /// What writers seal with; 0 leaves values plain.
     private var current: UInt32 = 0
     private var opened = OpenedValues()
+    /// What the value at hand is sealed for: its database's domain and its key.
+    private var place = GrowableBytes(capacity: 512)
     /// Why the keys could not be read, and when.
     private var failure: (error: LMDBError, at: Int)?
 
@@ -190,19 +193,15 @@ final class TenantSeal {
         let sealing = try self.key(current)
         var result = [Key.sealed] + Key.number(current)
         result.append(contentsOf: repeatElement(0, count: value.count + SealingKey.overhead))
-        var domain = database.domain
+        unsafe key.withUnsafeBytes { unsafe setPlace(database, $0) }
         var isDone = true
         unsafe result.withUnsafeMutableBytes { result in
             let target = unsafe UnsafeMutableRawBufferPointer(rebasing: result[Self.headBytes...])
             unsafe value.withUnsafeBytes { value in
-                unsafe key.withUnsafeBytes { key in
-                    unsafe withUnsafeBytes(of: &domain) { domain in
-                        do throws(CryptographyError) {
-                            try unsafe sealing.seal(value, for: (domain, key), into: target)
-                        } catch {
-                            isDone = false
-                        }
-                    }
+                do throws(CryptographyError) {
+                    try unsafe sealing.seal(value, for: place.borrowed, into: target)
+                } catch {
+                    isDone = false
                 }
             }
         }
@@ -235,15 +234,21 @@ final class TenantSeal {
         let number = unsafe UInt32(bigEndian: value.loadUnaligned(fromByteOffset: 1, as: UInt32.self))
         let opening = try self.key(number)
         let target = unsafe opened.next(value.count - Self.headBytes - SealingKey.overhead)
-        var domain = database.domain
-        let isGenuine = unsafe withUnsafeBytes(of: &domain) { domain in
-            unsafe opening.open(
-                UnsafeRawBufferPointer(rebasing: value[Self.headBytes...]), for: (domain, key), into: target)
-        }
+        unsafe setPlace(database, key)
+        let isGenuine = unsafe opening.open(
+            UnsafeRawBufferPointer(rebasing: value[Self.headBytes...]), for: place.borrowed, into: target)
         guard isGenuine else {
             throw LMDBError(LMDBError.unsealable, "a sealed value has been changed or belongs elsewhere")
         }
         return UnsafeRawBufferPointer(target)
+    }
+
+    /// Puts together what a value is sealed for: in one piece, for libcrypto spends more on two.
+    @inline(__always)
+    private func setPlace(_ database: LMDBDatabase, _ key: UnsafeRawBufferPointer) {
+        place.removeAll()
+        place.append(database.domain)
+        unsafe place.append(key)
     }
 
     @inline(__always)

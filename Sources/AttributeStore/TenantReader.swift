@@ -114,8 +114,9 @@ public struct TenantReader: ~Copyable {
         _ prefix: ViewPrefix, id: UnsafeRawBufferPointer, hash: UInt64
     ) throws(StoreError) -> RecordView {
         // Only views of the snapshot at hand are in the cache, and only of ids that are not too long.
-        if let known = unsafe cache.find(prefix, id, hash: hash), unsafe known.first == RecordLayout.plain {
-            return unsafe RecordView(known)
+        if let known = unsafe cache.find(prefix, id, hash: hash) {
+            if unsafe known.first == RecordLayout.plain { return unsafe RecordView(known) }
+            return try unsafe opened(known, prefix.count &+ id.count)
         }
         return try unsafe search(prefix, id, hash)
     }
@@ -130,7 +131,6 @@ public struct TenantReader: ~Copyable {
         unsafe key.append(prefix.bytes)
         unsafe key.append(id)
         do throws(LMDBError) {
-            if let known = unsafe cache.find(prefix, id, hash: hash) { return try unsafe record(known) }
             if let value = try unsafe transaction.get(databases.views, key.borrowed) {
                 unsafe cache.store(key.borrowed, hash: hash, value)
                 return try unsafe record(value)
@@ -154,6 +154,18 @@ public struct TenantReader: ~Copyable {
             let bytes = try workshop.record(prefix.type, unsafe String(decoding: id, as: UTF8.self), self)
         else { return .empty }
         return unsafe workshop.lend(bytes)
+    }
+
+    /// The record in a value whose place was known; its key, of `count` bytes, lies just before it.
+    @inline(never)
+    @usableFromInline
+    func opened(_ value: UnsafeRawBufferPointer, _ count: Int) throws(StoreError) -> RecordView {
+        do throws(LMDBError) {
+            guard unsafe value.first == Key.sealed else { return unsafe RecordView(value) }
+            return try unsafe RecordView(seal.open(value, databases.views, ViewCache.key(of: value, count)))
+        } catch {
+            throw StoreError(error, path: path, mapSize: environment.mapSize)
+        }
     }
 
     /// The record in a value of `views` whose key is in `key`.

@@ -106,6 +106,12 @@ public struct ViewCache: ~Copyable {
         return nil
     }
 
+    /// The key of a view that `find` gave, which lies just before it.
+    /// - Parameter count: bytes of the key that was asked for.
+    static func key(of view: UnsafeRawBufferPointer, _ count: Int) -> UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(start: view.baseAddress.map { unsafe $0 - count }, count: count)
+    }
+
     /// Remembers where `mdb_get` found a key's view.
     mutating func store(_ key: UnsafeRawBufferPointer, hash: UInt64, _ value: UnsafeRawBufferPointer) {
         guard let wanted = key.baseAddress, let place = value.baseAddress, value.count < 1 << 22, key.count < 1 << 10,

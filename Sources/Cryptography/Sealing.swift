@@ -4,6 +4,7 @@
 // time (the class is not Sendable); every pointer handed to libcrypto lies in a buffer whose length was checked before.
 
 import COpenSSL
+import Glibc
 
 /// Seals and opens values with one key. The contexts keep the key's schedule, so that a small value costs no set-up.
 @safe
@@ -17,18 +18,30 @@ package final class SealingKey {
 
     private let sealing: OpaquePointer
     private let opening: OpaquePointer
+    /// The tag of the value that is opened and the end of the list; libcrypto takes it with the nonce.
+    private let parameters: UnsafeMutablePointer<OSSL_PARAM>
+    private let tagName: UnsafeMutablePointer<CChar>
 
     /// - Parameter key: `keyBytes` bytes.
     package init(_ key: [UInt8]) throws(CryptographyError) {
-        guard key.count == Self.keyBytes, let sealing = unsafe EVP_CIPHER_CTX_new() else {
+        guard key.count == Self.keyBytes, let name = unsafe strdup(OSSL_CIPHER_PARAM_AEAD_TAG) else {
+            throw CryptographyError(operation: "making a key ready")
+        }
+        guard let sealing = unsafe EVP_CIPHER_CTX_new() else {
+            unsafe free(name)
             throw CryptographyError(operation: "making a key ready")
         }
         guard let opening = unsafe EVP_CIPHER_CTX_new() else {
             unsafe EVP_CIPHER_CTX_free(sealing)
+            unsafe free(name)
             throw CryptographyError(operation: "making a key ready")
         }
         unsafe self.sealing = sealing
         unsafe self.opening = opening
+        unsafe tagName = name
+        unsafe parameters = .allocate(capacity: 2)
+        unsafe parameters.initialize(to: OSSL_PARAM_construct_octet_string(name, nil, Self.tagBytes))
+        unsafe (parameters + 1).initialize(to: OSSL_PARAM_construct_end())
         guard unsafe EVP_EncryptInit_ex(sealing, EVP_aes_256_gcm(), nil, key, nil) == 1,
             unsafe EVP_DecryptInit_ex(opening, EVP_aes_256_gcm(), nil, key, nil) == 1
         else { throw CryptographyError(operation: "making a key ready") }
@@ -37,6 +50,8 @@ package final class SealingKey {
     deinit {
         unsafe EVP_CIPHER_CTX_free(sealing)
         unsafe EVP_CIPHER_CTX_free(opening)
+        unsafe parameters.deallocate()
+        unsafe free(tagName)
     }
 
     /// Seals a value under a fresh nonce.
@@ -44,10 +59,10 @@ package final class SealingKey {
     /// Nonces are random: by NIST SP 800-38D 8.3 a key may seal 2^32 values.
     /// - Parameters:
     ///   - plain: the value.
-    ///   - place: what the value belongs to, in two parts; it opens for these alone.
+    ///   - place: what the value belongs to; it opens for this alone.
     ///   - target: takes the nonce, the sealed bytes and the tag; `plain.count + overhead` bytes.
     package func seal(
-        _ plain: UnsafeRawBufferPointer, for place: (UnsafeRawBufferPointer, UnsafeRawBufferPointer),
+        _ plain: UnsafeRawBufferPointer, for place: UnsafeRawBufferPointer,
         into target: UnsafeMutableRawBufferPointer
     ) throws(CryptographyError) {
         let failure = CryptographyError(operation: "sealing a value")
@@ -74,7 +89,7 @@ package final class SealingKey {
     ///   - target: takes the value; `sealed.count - overhead` bytes. Not to be read when false comes back.
     /// - Returns: false when the value was not sealed with this key for this place, or has been changed.
     package func open(
-        _ sealed: UnsafeRawBufferPointer, for place: (UnsafeRawBufferPointer, UnsafeRawBufferPointer),
+        _ sealed: UnsafeRawBufferPointer, for place: UnsafeRawBufferPointer,
         into target: UnsafeMutableRawBufferPointer
     ) -> Bool {
         guard sealed.count >= Self.overhead, target.count == sealed.count - Self.overhead,
@@ -88,11 +103,11 @@ package final class SealingKey {
         return unsafe withUnsafeMutablePointer(to: &spare) { spare in
             let place_ = unsafe target.baseAddress?.assumingMemoryBound(to: UInt8.self) ?? spare
             var count: Int32 = 0
-            return unsafe EVP_DecryptInit_ex(opening, nil, nil, nil, nonce) == 1
+            unsafe parameters.pointee.data = UnsafeMutableRawPointer(tag)
+            return unsafe EVP_DecryptInit_ex2(opening, nil, nil, nonce, parameters) == 1
                 && bind(opening, place, EVP_DecryptUpdate)
                 && EVP_DecryptUpdate(opening, place_, &count, body, Int32(target.count)) == 1
                 && Int(count) == target.count
-                && EVP_CIPHER_CTX_ctrl(opening, EVP_CTRL_AEAD_SET_TAG, Int32(Self.tagBytes), tag) == 1
                 && EVP_DecryptFinal_ex(opening, place_ + target.count, &count) == 1
         }
     }
@@ -100,16 +115,14 @@ package final class SealingKey {
     /// Feeds what a value belongs to.
     @inline(__always)
     private func bind(
-        _ context: OpaquePointer, _ place: (UnsafeRawBufferPointer, UnsafeRawBufferPointer),
+        _ context: OpaquePointer, _ place: UnsafeRawBufferPointer,
         _ update: (
             OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<Int32>?, UnsafePointer<UInt8>?, Int32
         ) -> Int32
     ) -> Bool {
         var count: Int32 = 0
-        let first = unsafe place.0.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        let second = unsafe place.1.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        return unsafe (place.0.isEmpty || update(context, nil, &count, first, Int32(place.0.count)) == 1)
-            && (place.1.isEmpty || update(context, nil, &count, second, Int32(place.1.count)) == 1)
+        let bytes = unsafe place.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        return unsafe place.isEmpty || update(context, nil, &count, bytes, Int32(place.count)) == 1
     }
 }
 
@@ -122,8 +135,7 @@ extension Cryptography {
             unsafe plain.withUnsafeBytes { plain in
                 unsafe place.withUnsafeBytes { place in
                     do throws(CryptographyError) {
-                        let nothing = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-                        return .success(try unsafe key.seal(plain, for: (place, nothing), into: target))
+                        return .success(try unsafe key.seal(plain, for: place, into: target))
                     } catch {
                         return .failure(error)
                     }
@@ -141,8 +153,7 @@ extension Cryptography {
         let isOpen = unsafe plain.withUnsafeMutableBytes { target in
             unsafe sealed.withUnsafeBytes { sealed in
                 unsafe place.withUnsafeBytes { place in
-                    let nothing = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-                    return unsafe key.open(sealed, for: (place, nothing), into: target)
+                    unsafe key.open(sealed, for: place, into: target)
                 }
             }
         }

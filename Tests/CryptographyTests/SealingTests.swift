@@ -14,11 +14,9 @@ import Testing
     private func open(_ key: SealingKey, _ sealed: [UInt8], _ first: [UInt8], _ second: [UInt8]) -> [UInt8]? {
         var plain = [UInt8](repeating: 0, count: max(0, sealed.count - SealingKey.overhead))
         let isGenuine = unsafe sealed.withUnsafeBytes { sealed in
-            unsafe first.withUnsafeBytes { first in
-                unsafe second.withUnsafeBytes { second in
-                    unsafe plain.withUnsafeMutableBytes { plain in
-                        unsafe key.open(sealed, for: (first, second), into: plain)
-                    }
+            unsafe (first + second).withUnsafeBytes { place in
+                unsafe plain.withUnsafeMutableBytes { plain in
+                    unsafe key.open(sealed, for: place, into: plain)
                 }
             }
         }
@@ -28,11 +26,9 @@ import Testing
     private func seal(_ key: SealingKey, _ plain: [UInt8], _ first: [UInt8], _ second: [UInt8]) -> [UInt8] {
         var sealed = [UInt8](repeating: 0, count: plain.count + SealingKey.overhead)
         unsafe plain.withUnsafeBytes { plain in
-            unsafe first.withUnsafeBytes { first in
-                unsafe second.withUnsafeBytes { second in
-                    unsafe sealed.withUnsafeMutableBytes { sealed in
-                        try? unsafe key.seal(plain, for: (first, second), into: sealed)
-                    }
+            unsafe (first + second).withUnsafeBytes { place in
+                unsafe sealed.withUnsafeMutableBytes { sealed in
+                    try? unsafe key.seal(plain, for: place, into: sealed)
                 }
             }
         }
