@@ -61,6 +61,8 @@ package struct ConditionJSON {
         case .schedule(let schedule):
             return .object(["test": .string("in_schedule"), "schedule": .string(policies.schedules[schedule].text)])
         case .role(let role): return .object(["test": .string("role"), "role": .string(policies.roles[role].name)])
+        case .granted(let role):
+            return .object(["test": .string("granted"), "role": .string(policies.roles[role].name)])
         case .has(let reference): return .object(["test": .string("has"), "attribute": .string(name(reference))])
         }
     }

@@ -56,10 +56,13 @@ struct Compiler {
     var identities: [[UInt32]: UInt32] = [:]
     /// Place of each rule's name in alphabetical order, the last tie-break among demands.
     let nameRanks: [Int]
+    /// Roles that can be taken, by index.
+    let takeable: [Int]
 
     init(_ policies: CheckedPolicies) {
         self.policies = policies
         catalog = policies.catalog
+        takeable = policies.roles.takeable
         words = Array(repeating: 0, count: ImageLayout.headerWords)
         words[0] = ImageLayout.version
         var ranks = [Int](repeating: 0, count: policies.rules.count)
@@ -76,6 +79,7 @@ struct Compiler {
         measureRoles()
         let roleEntries = try compileRoles()
         let offers = try compileOffers()
+        emitTakeable()
         // Obligations are placed and indexed as rules are, after them.
         rules.reserveCapacity(policies.rules.count + policies.obligations.count)
         for rule in policies.rules { rules.append(try compileRule(PlacedRule(rule))) }
@@ -151,10 +155,25 @@ struct Compiler {
         return entries
     }
 
-    private mutating func compileOffers() throws(CompileError) -> [UInt32] {
-        var entries: [UInt32] = []
-        for offer in policies.offers { entries.append(try entry(offer.condition, subjectTypes: offer.subjectTypes)) }
-        return entries
+    private mutating func compileOffers() throws(CompileError) -> [(entry: UInt32, reads: [UInt32])] {
+        var offers: [(entry: UInt32, reads: [UInt32])] = []
+        for offer in policies.offers {
+            let scope = scope(
+                RuleScope.Content(subjectTypes: offer.subjectTypes, actions: nil, resourceTypes: nil))
+            offers.append(
+                (
+                    try entry(offer.condition, subjectTypes: offer.subjectTypes),
+                    try readsOfQuestion(offer.condition, scope)
+                ))
+        }
+        return offers
+    }
+
+    /// The names of the roles that can be taken.
+    private mutating func emitTakeable() {
+        let names = takeable.map { textID(policies.roles[$0].name) }
+        words[ImageLayout.takeableOffset] = here
+        words += [UInt32(policies.groups.count), UInt32(names.count)] + names
     }
 
     /// Where the code of a condition on the subject alone begins.

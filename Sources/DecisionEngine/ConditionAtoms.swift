@@ -89,6 +89,7 @@ extension CheckedPolicies {
             case .constant: break
             case .all(let parts), .any(let parts): for part in parts { walk(part, owner) }
             case .not(let inner): walk(inner, owner)
+            case .test(.granted, _): break
             case .test(let test, let range):
                 atoms.append(
                     ConditionAtom(

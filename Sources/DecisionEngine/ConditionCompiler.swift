@@ -60,7 +60,7 @@ struct TestCode: Hashable {
         case .compareWord: head >> 16 == Comparison.equal.orders ? 1 : 2
         case .actionIn, .resourceTypeIn, .has: 1
         case .compareWords, .compareText, .compareTexts: 3
-        case .group, .container: 4
+        case .group, .container, .granted: 4
         case .compare, .contains, .compareTime: 5
         case .schedule, .inNetworks, .like: 8
         case .intersects, .subset: 10
@@ -144,7 +144,8 @@ extension Compiler {
             let inner = try prepare(policies.roles[role].condition, scope)
             var parts: [PreparedCondition] = []
             inner.flatten(into: &parts)
-            if parts.count <= 4, parts.allSatisfy(\.isSimple) {
+            // A group or having taken it: the index finds both in one step.
+            if parts.count <= 4, parts.allSatisfy({ $0.isSimple || $0.isTaken && exactKeys($0) != nil }) {
                 prepared = inner
             } else {
                 var budget = 256
@@ -204,6 +205,14 @@ extension Compiler {
         case .schedule(let schedule):
             return PreparedTest(code: TestCode(.schedule, .word, nil, scheduleOffsets[schedule]))
         case .role(let role): return PreparedTest(code: TestCode(.role, .word, nil, UInt32(role)))
+        case .granted(let role):
+            guard let place = takeable.firstIndex(of: role) else {
+                throw CompileError(.inconsistent, "role \(role) is asked for as taken, and nothing offers it")
+            }
+            let named = UInt32(policies.groups.count + place)
+            return PreparedTest(
+                code: TestCode(.granted, .word, nil, named, textID(policies.roles[role].name)),
+                keys: KeySet(discriminator: .groups, keys: [.named(named)]))
         case .has(let reference):
             let operand = try operand(.attribute(reference), scope)
             return PreparedTest(code: TestCode(.has, .word, nil, operand), presence: operand)
@@ -469,7 +478,7 @@ extension Compiler {
         for condition in [rule.condition] + roles.map({ policies.roles[$0].condition }) {
             condition.forEachTest { test in
                 switch test {
-                case .group: needs.insert(.groups)
+                case .group, .granted: needs.insert(.groups)
                 case .container: needs.formUnion([.resource, .containers])
                 default: break
                 }
@@ -534,6 +543,12 @@ extension PreparedCondition {
         }
     }
 
+    /// True for a role's condition that having taken it stands for too.
+    var isTaken: Bool {
+        guard case .any(let parts) = self, case .test(let test) = parts.last else { return false }
+        return test.code.operation == .granted
+    }
+
     /// Adds the parts that all have to hold.
     func flatten(into parts: inout [PreparedCondition]) {
         if case .all(let inner) = self {
@@ -589,7 +604,7 @@ extension Test {
             body(left)
             body(right)
         case .oneOf(let operand, _), .like(let operand, _), .inNetworks(let operand, _): body(operand)
-        case .group, .container, .schedule, .role, .has: break
+        case .group, .container, .schedule, .role, .granted, .has: break
         }
     }
 }

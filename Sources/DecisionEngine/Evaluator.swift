@@ -30,12 +30,17 @@ extension Program {
         return evaluation.run(&inputs, &scratch)
     }
 
-    /// The offers whose condition holds for the subject at hand, by index of `CheckedPolicies.offers`, and whether the
-    /// session meets what each demands.
-    package func offers(_ inputs: DecisionInputs, _ scratch: inout DecisionScratch) -> [(offer: Int, isMet: Bool)] {
+    /// Decides whether the subject may take a role; off the hot path.
+    /// - Parameters:
+    ///   - role: an index of `CheckedPolicies.roles`.
+    ///   - duration: for how long, ms; nil is for as long as can be.
+    ///   - inputs: subject, session and device; action and resource are not read.
+    package func takes(
+        _ role: Int, for duration: Int64?, _ inputs: DecisionInputs, _ scratch: inout DecisionScratch
+    ) -> RoleVerdict {
         var inputs = inputs
         var evaluation = Evaluation(self, &inputs, &scratch)
-        return evaluation.offers(&inputs, &scratch)
+        return evaluation.takes(role, for: duration, &inputs, &scratch)
     }
 }
 
@@ -333,8 +338,11 @@ private struct Evaluation {
     }
 
     private mutating func checkSlowly(_ row: Int) -> Verdict? {
-        let operand = Int(word(row))
         guard isMember(word(row &+ 1), action), isMember(word(row &+ 2), resourceType) else { return nil }
+        return checkSlowly(operand: Int(word(row)))
+    }
+
+    private mutating func checkSlowly(operand: Int) -> Verdict? {
         let place = place(operand)
         if isGiven(place.slot, place.sources) { return nil }
         var verdict = Verdict(kind: .error)
@@ -412,16 +420,54 @@ private struct Evaluation {
         return false
     }
 
-    mutating func offers(_ inputs: inout DecisionInputs, _ scratch: inout DecisionScratch) -> [(
-        offer: Int, isMet: Bool
-    )] {
-        if preliminaries(&inputs) != nil { return [] }
-        var found: [(offer: Int, isMet: Bool)] = []
-        for (index, offer) in program.policies.offers.enumerated()
-        where offer.subjectTypes.contains(inputs.subjectType) && holds(program.offerEntries[index], &scratch) {
-            found.append((index, isMet(offer.demand ?? .nothing)))
+    mutating func takes(
+        _ role: Int, for duration: Int64?, _ inputs: inout DecisionInputs, _ scratch: inout DecisionScratch
+    ) -> RoleVerdict {
+        if inputs.subject.isEmpty { return RoleVerdict(Verdict(kind: .error, cause: .unknownSubject)) }
+        if let early = preliminaries(&inputs) { return RoleVerdict(early) }
+        let policies = program.policies
+        let offers = policies.offers.indices.filter {
+            policies.offers[$0].role == role && policies.offers[$0].subjectTypes.contains(subjectType)
         }
-        return isDamaged ? [] : found
+        for operand in offers.flatMap({ program.offerReads[$0] }) {
+            if let bad = checkSlowly(operand: Int(operand)) {
+                return RoleVerdict(bad, attribute: program.operandNames[Int(operand)])
+            }
+        }
+        var found = RoleVerdict(Verdict(kind: .notPermitted))
+        var isEnough = false
+        var best: StepUp?
+        for offer in offers where holds(program.offerEntries[offer], &scratch) {
+            let (atMost, name) = (policies.offers[offer].atMost, policies.offers[offer].name)
+            found.atMost = max(found.atMost, atMost)
+            if let duration, duration > atMost { continue }
+            isEnough = true
+            let demand = policies.offers[offer].demand ?? .nothing
+            if isMet(demand) {
+                let isBetter =
+                    found.verdict.kind != .permitted || atMost > policies.offers[found.offer].atMost
+                    || atMost == policies.offers[found.offer].atMost && name < policies.offers[found.offer].name
+                if isBetter { found.offer = offer }
+                found.verdict.kind = .permitted
+            } else if found.verdict.kind != .permitted, let level = reachableLevel(demand) {
+                let isLess =
+                    best.map { known in
+                        (level, -demand.within, name)
+                            < (known.level, -known.demand.within, policies.offers[Int(known.rule)].name)
+                    } ?? true
+                if isLess { best = StepUp(rule: UInt32(offer), demand: demand, level: level) }
+            }
+        }
+        if found.verdict.kind != .permitted, let best {
+            found.verdict.kind = .stepUp
+            found.offer = Int(best.rule)
+            found.verdict.demand = best.demand
+            found.verdict.level = best.level
+        } else if found.verdict.kind != .permitted, isEnough {
+            found.verdict.cause = .stepUpUnreachable
+        }
+        found.verdict = finish(found.verdict)
+        return found
     }
 
     private func demand(_ rule: UInt32) -> Demand {
@@ -703,8 +749,10 @@ private struct Evaluation {
     }
 
     @inline(__always)
-    private func findGroups(_ scratch: inout DecisionScratch) {
-        if !scratch.groups.isKnown { scratch.groups.find(source(SourceIndex.subject).view.memberships) }
+    private mutating func findGroups(_ scratch: inout DecisionScratch) {
+        if scratch.groups.isKnown { return }
+        scratch.groups.find(source(SourceIndex.subject).view.memberships)
+        if grantCount != 0 { noteGrants(&scratch) }
     }
 
     @inline(__always)
@@ -831,7 +879,50 @@ private struct Evaluation {
         case .has: return load(left).isPresent
         case .actionIn: return isMember(UInt32(left), action)
         case .resourceTypeIn: return isMember(UInt32(left), resourceType)
+        case .granted: return isGranted(UInt32(right))
         case .compareWord, .compareWords, .compareText, .compareTexts, .group, .container, .role: return damaged()
+        }
+    }
+
+    /// Whether the subject has taken the role whose name has this id, for longer than until now.
+    private mutating func isGranted(_ name: UInt32) -> Bool {
+        var isGranted = false
+        for position in 0..<grantCount where nameOfGrant(position) == name { isGranted = true }
+        return isGranted
+    }
+
+    /// How many roles the subject has taken, those whose time has ended included.
+    @inline(__always)
+    private var grantCount: Int {
+        let subject = source(SourceIndex.subject)
+        return subject.limit == 0 ? 0 : min(Int(subject.view.load32(12)), subject.limit >> 4)
+    }
+
+    /// The id of the name of a role that the subject has taken, and not only until now; its end is an end of the answer.
+    private mutating func nameOfGrant(_ position: Int) -> UInt32 {
+        let subject = source(SourceIndex.subject)
+        let slot = subject.limit &- (position &+ 1) &* RecordLayout.slotSize
+        if slot < RecordLayout.headerSize { return TextID.absent }
+        let until = subject.validUntil(slot)
+        if until <= now { return TextID.absent }
+        guard let text = subject.view.string(subject.payload(slot)) else {
+            isDamaged = true
+            return TextID.absent
+        }
+        let name = id(of: text)
+        if name != TextID.other { boundary = min(boundary, until) }
+        return name
+    }
+
+    /// Notes the roles that the subject has taken beside its groups, where an index looks for both.
+    private mutating func noteGrants(_ scratch: inout DecisionScratch) {
+        let names = Int(word(ImageLayout.takeableOffset))
+        let first = word(names)
+        let count = word(names &+ 1)
+        for position in 0..<grantCount {
+            let name = nameOfGrant(position)
+            if name >= TextID.absent { continue }
+            for index in 0..<count where word(names &+ 2 &+ Int(index)) == name { scratch.groups.note(first &+ index) }
         }
     }
 
@@ -889,6 +980,12 @@ private struct Evaluation {
             isDamaged = true
             return TextID.absent
         }
+        return id(of: text)
+    }
+
+    /// The id of a text among those that the policies compare with.
+    @inline(__always)
+    private func id(of text: RecordString) -> UInt32 {
         let table = Int(word(ImageLayout.textsOffset))
         let mask = word(ImageLayout.textsMask)
         var slot = IndexHash.slot(text.hash, mask)

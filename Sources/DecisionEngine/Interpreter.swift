@@ -72,12 +72,53 @@ package struct Interpreter: Sendable {
         return verdict
     }
 
-    /// The offers whose condition holds for the subject, and whether the session meets what each demands.
-    package func offers(_ situation: Situation) -> [(offer: Int, isMet: Bool)] {
-        policies.offers.indices.filter {
-            policies.offers[$0].subjectTypes.contains(situation.subjectType)
-                && holds(policies.offers[$0].condition, situation)
-        }.map { ($0, isMet(policies.offers[$0].demand ?? .nothing, situation)) }
+    /// Decides whether the subject may take a role.
+    /// - Parameter duration: for how long, ms; nil is for as long as can be.
+    package func takes(_ role: Int, for duration: Int64?, _ situation: Situation) -> RoleVerdict {
+        guard situation.isSubjectKnown else { return RoleVerdict(Verdict(kind: .error, cause: .unknownSubject)) }
+        if situation.isSubjectInactive {
+            return RoleVerdict(Verdict(kind: .forbidden, cause: .subjectInactive))
+        }
+        if let session = situation.session, session.hasEnded || (session.endsAt ?? .max) <= situation.now {
+            return RoleVerdict(Verdict(kind: .forbidden, cause: .sessionEnded))
+        }
+        let offers = policies.offers.indices.filter {
+            policies.offers[$0].role == role && policies.offers[$0].subjectTypes.contains(situation.subjectType)
+        }
+        if let fault = faults(offers.map { policies.offers[$0].condition }, situation).first {
+            return RoleVerdict(Verdict(kind: .error, cause: fault.cause), attribute: fault.reference)
+        }
+        let matching = offers.filter { holds(policies.offers[$0].condition, situation) }
+        var verdict = RoleVerdict(Verdict(kind: .notPermitted))
+        verdict.atMost = matching.map { policies.offers[$0].atMost }.max() ?? 0
+        let enough = matching.filter { policies.offers[$0].atMost >= duration ?? 0 }
+        let met = enough.filter { isMet(policies.offers[$0].demand ?? .nothing, situation) }
+        let best = met.min {
+            (-policies.offers[$0].atMost, policies.offers[$0].name)
+                < (-policies.offers[$1].atMost, policies.offers[$1].name)
+        }
+        if let best {
+            verdict.verdict.kind = .permitted
+            verdict.offer = best
+            return verdict
+        }
+        let steps = enough.compactMap { offer in
+            level(for: policies.offers[offer].demand ?? .nothing).map { (offer: offer, level: $0) }
+        }
+        let least = steps.min {
+            let (one, two) = (policies.offers[$0.offer], policies.offers[$1.offer])
+            return ($0.level, -(one.demand ?? .nothing).within, one.name)
+                < ($1.level, -(two.demand ?? .nothing).within, two.name)
+        }
+        if let least {
+            verdict.verdict.kind = .stepUp
+            verdict.offer = least.offer
+            verdict.verdict.demand = policies.offers[least.offer].demand ?? .nothing
+            verdict.verdict.level = least.level
+        } else if !enough.isEmpty {
+            verdict.verdict.cause = .stepUpUnreachable
+        }
+        return verdict
     }
 
     /// True when the obligation names the question's subject type, action and resource type.
@@ -251,6 +292,8 @@ package struct Interpreter: Sendable {
         case .not(let inner): return !holds(inner, situation, record)
         case .test(let test, let range):
             let truth = holds(test, situation, record)
+            // Roles are taken beside the text of the rules: no test has to reach it.
+            if case .granted = test { return truth }
             record?.note(ConditionPlace(range, test), truth)
             return truth
         }
@@ -289,6 +332,8 @@ package struct Interpreter: Sendable {
         case .container(let container): return situation.containers.contains(container)
         case .schedule(let schedule): return policies.schedules[schedule].state(at: situation.now).isInside
         case .role(let role): return holds(policies.roles[role].condition, situation, record)
+        case .granted(let role):
+            return situation.granted[policies.roles[role].name].map { $0 > situation.now } ?? false
         case .has(let reference): return value(of: reference, situation) != nil
         }
     }

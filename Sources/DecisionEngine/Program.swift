@@ -50,6 +50,8 @@ enum ImageLayout {
     static let textsMask = 16
     /// Findings that a decision may keep: roles, then texts.
     static let memoCount = 17
+    /// [place of the first among the groups' numbers, count, ids of the names…] of the roles that can be taken
+    static let takeableOffset = 18
     static let mustExist: UInt32 = 1 << 31
 
     /// Jump targets that end a condition; the code lies below both.
@@ -101,6 +103,8 @@ enum Operation: UInt32 {
     case container, schedule
     /// A comparison with `now` on one side.
     case compareTime
+    /// A role that the subject has taken: A is its number behind those of the groups, B the id of its name.
+    case granted
 }
 
 /// How payloads compare.
@@ -178,6 +182,13 @@ package final class Program: Sendable {
     let memoCount: Int
     /// Where the condition of each offer begins.
     let offerEntries: [UInt32]
+    /// The operands that each offer reads and that can be missing.
+    let offerReads: [[UInt32]]
+    /// Groups that the policies name, and behind them the roles that can be taken (`takeable`): the index looks for both in
+    /// one way. What `MembershipIndex` and `NamedMemberships` make room for.
+    package let namedCount: Int
+    /// The roles behind the groups, by index of `CheckedPolicies.roles`.
+    package let takeable: [Int]
     /// Per entity type: its place among the subject types, or -1.
     let subjectOrdinals: [Int]
     let actionCount: Int
@@ -189,7 +200,7 @@ package final class Program: Sendable {
 
     init(
         words: [UInt32], policies: CheckedPolicies, operandNames: [AttributeReference?], needs: [SourceNeeds],
-        offers: [UInt32], nameRanks: [Int]
+        offers: [(entry: UInt32, reads: [UInt32])], nameRanks: [Int]
     ) {
         memoCount = Int(words[ImageLayout.memoCount])
         image = Image(words)
@@ -202,7 +213,10 @@ package final class Program: Sendable {
         entityTypes = names[0]
         actions = names[1]
         sessionSlots = SessionSlots(catalog)
-        offerEntries = offers
+        offerEntries = offers.map(\.entry)
+        offerReads = offers.map(\.reads)
+        takeable = policies.roles.takeable
+        namedCount = policies.groups.count + takeable.count
         self.nameRanks = nameRanks
         subjectOrdinals = Self.subjectOrdinals(catalog)
         actionCount = catalog.actions.count

@@ -6,7 +6,7 @@
 //   2  u16  slot count
 //   4  u32  offset of the direct groups, from the start of the record
 //   8  u32  number of direct groups: u32 each, ascending
-//  12  u32  reserved, zero
+//  12  u32  number of taken roles: the last so many slots have their names, as strings, each valid until its end
 //  16  slots, 16 bytes each: u64 payload, i64 valid until (ms since the epoch)
 //   …  heap
 //
@@ -66,6 +66,18 @@ package struct SessionSlots: Sendable, Hashable {
         device = base + 4
         endsAt = base + 5
         count = base + 6
+    }
+}
+
+/// A role that a subject has taken for a time.
+package struct GrantedRole: Sendable, Hashable {
+    package var name: String
+    /// First instant at which it is gone, ms since the epoch.
+    package var until: Int64
+
+    package init(name: String, until: Int64) {
+        self.name = name
+        self.until = until
     }
 }
 
@@ -201,6 +213,15 @@ public struct RecordBuilder: ~Copyable {
         for group in groups { storage.append(word: group.littleEndian) }
     }
 
+    /// Writes the roles that the subject has taken into the last slots, which are to be theirs; call once.
+    package mutating func setGranted(_ roles: [GrantedRole]) {
+        guard storage.count >= RecordLayout.headerSize, !roles.isEmpty, roles.count <= slotCount else { return }
+        storage.store(UInt32(roles.count).littleEndian, at: 12)
+        for (index, role) in roles.enumerated() {
+            set(slotCount - roles.count + index, .string(role.name), validUntil: role.until)
+        }
+    }
+
     /// Lends the finished record; the view must not outlive the closure.
     package borrowing func withView<Result>(_ body: (RecordView) -> Result) -> Result { body(unsafe borrowedView) }
 
@@ -271,6 +292,16 @@ public struct RecordView {
         let offset = Int(load32(4)) &+ index &* 4
         guard offset &+ 4 <= count else { return nil }
         return load32(offset)
+    }
+
+    /// The roles that the subject has taken, those whose time has ended included.
+    package var grantedRoles: [GrantedRole] {
+        guard isWellFormed else { return [] }
+        return (slotCount - min(slotCount, Int(load32(12)))..<slotCount).compactMap { slot in
+            let until = validUntil(slot)
+            guard until != RecordLayout.absent, let name = string(payload(slot)) else { return nil }
+            return GrantedRole(name: name.text, until: until)
+        }
     }
 
     /// The direct groups that lie in the record.

@@ -121,6 +121,8 @@ package struct NamedMemberships: ~Copyable {
     private(set) var list = WordList(capacity: 16)
     private var bits: UnsafeMutablePointer<UInt64>
     private(set) var rows = 0
+    /// Of a ready list: where the numbers of roles begin.
+    private var plainCount = 0
 
     init() {
         unsafe bits = .allocate(capacity: 1)
@@ -150,10 +152,13 @@ package struct NamedMemberships: ~Copyable {
     }
 
     /// Sets them directly; indices beyond `count` are ignored.
-    package mutating func set(_ indices: some Sequence<Int>, count: Int) {
+    /// - Parameter taken: roles that the subject has taken, by their place in `Program.takeable`; their numbers stand behind.
+    package mutating func set(_ indices: some Sequence<Int>, count: Int, taken: [Int] = []) {
         clear()
-        reserve(count)
+        plainCount = count
+        reserve(count + (taken.max() ?? -1) + 1)
         for index in indices where index >= 0 && index < count { note(UInt32(index)) }
+        for place in taken { note(UInt32(count + place)) }
     }
 
     /// None hold.
@@ -189,7 +194,7 @@ package struct NamedMemberships: ~Copyable {
     }
 
     @inline(__always)
-    private mutating func note(_ named: UInt32) {
+    mutating func note(_ named: UInt32) {
         let row = Int(named >> 6)
         if row >= rows { return }
         let bit = UInt64(1) &<< UInt64(named & 63)
@@ -217,7 +222,7 @@ package struct NamedMemberships: ~Copyable {
 
     /// Those that hold for a record, as indices of `CheckedPolicies`.
     package borrowing func indices(of record: RecordView) -> Set<Int> {
-        if !isLazy { return Set(list.array.map { Int($0) }) }
+        if !isLazy { return Set(list.array.map { Int($0) }.filter { $0 < plainCount }) }
         var found = Set<Int>()
         let members = record.memberships
         for position in 0..<members.count {

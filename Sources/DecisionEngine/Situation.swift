@@ -51,6 +51,8 @@ package struct Situation: Sendable, Hashable {
     package var groups: Set<Int> = []
     /// Indices of the policy containers the resource lies in.
     package var containers: Set<Int> = []
+    /// Roles that the subject has taken, by name, with the first instant at which each is gone.
+    package var granted: [String: Int64] = [:]
     package var session: SessionFacts?
     package var now: Int64 = 0
 
@@ -69,6 +71,7 @@ extension Situation {
         isSubjectKnown = !inputs.subject.isEmpty
         isSubjectInactive = inputs.subject.isInactive
         groups = scratch.groups.indices(of: inputs.subject)
+        for role in inputs.subject.grantedRoles { granted[role.name] = max(role.until, granted[role.name] ?? .min) }
         containers = scratch.containers.indices(of: inputs.resource)
         now = inputs.now
         let subject = catalog.entities[subjectType].attributes

@@ -11,8 +11,6 @@ package struct SituationOutcome: Sendable {
     package var rules: [Int]
     /// The obligations that go with the answer, by index.
     package var obligations: [Int]
-    /// The offers that the subject could take, and whether the session meets what each demands.
-    package var offers: [(offer: Int, isMet: Bool)]
 }
 
 extension Program {
@@ -27,10 +25,35 @@ extension Program {
         if let groups {
             scratch.groups.set(in: groups.index)
         } else {
-            scratch.groups.set(situation.groups.sorted(), count: policies.groups.count)
+            let taken = takeable.indices.filter {
+                (situation.granted[policies.roles[takeable[$0]].name] ?? .min) > situation.now
+            }
+            scratch.groups.set(situation.groups.sorted(), count: policies.groups.count, taken: taken)
         }
         scratch.containers.set(situation.containers.sorted(), count: policies.containers.count)
-        return records.decide(situation, self, &scratch)
+        var verdict = Verdict(kind: .error)
+        records.withInputs(situation) { inputs in verdict = decide(inputs, &scratch) }
+        // Where the groups are given, nobody looks at the ends of the roles beside them.
+        if groups == nil, verdict.kind != .error {
+            for until in situation.granted.values where until > situation.now {
+                verdict.validUntil = min(verdict.validUntil, until)
+            }
+        }
+        return SituationOutcome(
+            verdict: verdict, rules: scratch.rules.array.map { Int($0) },
+            obligations: scratch.obligations.array.map { Int($0) })
+    }
+
+    /// Decides whether the subject of a situation may take a role.
+    package func takes(
+        _ role: Int, for duration: Int64?, _ situation: Situation, _ scratch: inout DecisionScratch
+    ) -> RoleVerdict {
+        var records = SituationRecords(situation, self, groups: [])
+        scratch.groups.set(situation.groups.sorted(), count: policies.groups.count)
+        scratch.containers.clear()
+        var verdict = RoleVerdict(Verdict(kind: .error))
+        records.withInputs(situation) { inputs in verdict = takes(role, for: duration, inputs, &scratch) }
+        return verdict
     }
 }
 
@@ -51,8 +74,12 @@ private struct SituationRecords: ~Copyable {
         let catalog = program.catalog
         let subjectAttributes = catalog.entities[situation.subjectType].attributes
         let resourceAttributes = catalog.entities[situation.resourceType].attributes
-        fill(&subject, situation.stored[.subject], subjectAttributes, inactive: situation.isSubjectInactive)
+        let granted = situation.granted.sorted { $0.key < $1.key }.map { GrantedRole(name: $0.key, until: $0.value) }
+        fill(
+            &subject, situation.stored[.subject], subjectAttributes, inactive: situation.isSubjectInactive,
+            further: granted.count)
         subject.setGroups(groups)
+        subject.setGranted(granted)
         fill(&device, situation.stored[.device], catalog.entities[Catalog.device].attributes)
         fill(&resource, situation.stored[.resource], resourceAttributes)
         fill(&subjectInQuestion, situation.given[.subject], subjectAttributes)
@@ -64,13 +91,7 @@ private struct SituationRecords: ~Copyable {
         fillSession(&session, situation, catalog)
     }
 
-    mutating func decide(
-        _ situation: Situation, _ program: Program, _ scratch: inout DecisionScratch
-    ) -> SituationOutcome {
-        var offers: [(offer: Int, isMet: Bool)] = []
-        var rules: [Int] = []
-        var obligations: [Int] = []
-        var verdict = Verdict(kind: .error)
+    mutating func withInputs(_ situation: Situation, _ body: (DecisionInputs) -> Void) {
         subject.withView { subjectView in
             subjectInQuestion.withView { subjectQuestion in
                 session.withView { sessionView in
@@ -95,10 +116,7 @@ private struct SituationRecords: ~Copyable {
                                         inputs.actionInQuestion = actionView
                                         inputs.context = contextView
                                         inputs.now = situation.now
-                                        verdict = program.decide(inputs, &scratch)
-                                        rules = scratch.rules.array.map { Int($0) }
-                                        obligations = scratch.obligations.array.map { Int($0) }
-                                        offers = program.offers(inputs, &scratch)
+                                        body(inputs)
                                     }
                                 }
                             }
@@ -107,14 +125,14 @@ private struct SituationRecords: ~Copyable {
                 }
             }
         }
-        return SituationOutcome(verdict: verdict, rules: rules, obligations: obligations, offers: offers)
     }
 }
 
 private func fill(
-    _ builder: inout RecordBuilder, _ values: [String: StoredValue]?, _ attributes: [Attribute], inactive: Bool = false
+    _ builder: inout RecordBuilder, _ values: [String: StoredValue]?, _ attributes: [Attribute], inactive: Bool = false,
+    further: Int = 0
 ) {
-    builder.reset(slots: attributes.count, flags: inactive ? RecordLayout.inactive : 0)
+    builder.reset(slots: attributes.count + further, flags: inactive ? RecordLayout.inactive : 0)
     for (slot, attribute) in attributes.enumerated() {
         if let stored = values?[attribute.name] { builder.set(slot, stored.value, validUntil: stored.validUntil) }
     }

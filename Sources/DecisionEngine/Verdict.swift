@@ -57,6 +57,24 @@ package struct Verdict: Sendable, Hashable {
     }
 }
 
+/// Whether a subject may take a role that policies offer.
+package struct RoleVerdict: Sendable, Hashable {
+    /// `permitted`: it may, now. `stepUp`: it might after proving more. `notPermitted`: no offer of the role is for it, or
+    /// none for so long; `forbidden` and `error` as for questions.
+    package var verdict: Verdict
+    /// The offer that is taken, or whose demand is to be met, by index of `CheckedPolicies.offers`; -1 for none.
+    package var offer = -1
+    /// The longest time of the offers that are for the subject, ms; 0 where none is.
+    package var atMost: Int64 = 0
+    /// The attribute at fault, for an error.
+    package var attribute: AttributeReference?
+
+    init(_ verdict: Verdict, attribute: AttributeReference? = nil) {
+        self.verdict = verdict
+        self.attribute = attribute
+    }
+}
+
 /// All that one decision reads, borrowed for its duration (see `RecordView`'s invariant).
 @safe
 package struct DecisionInputs {

@@ -218,7 +218,8 @@ package final class TenantDecider {
         wantsRefresh = compiledGeneration < generations.moves
         if let compiled, generations.hierarchy != groupsHierarchy || compiled.version != groupsVersion {
             let names = compiled.program.policies.groups
-            groups = MembershipIndex(pairs: try reader.groups(below: names), namedCount: names.count)
+            groups = MembershipIndex(
+                pairs: try reader.groups(below: names), namedCount: compiled.program.namedCount)
             let named = compiled.program.policies.containers
             let entities = compiled.program.catalog.entities
             containers = MembershipIndex(

@@ -63,7 +63,7 @@ package final class TenantSurvey {
             try reader.renew()
             let policies = compiled.program.policies
             groups = MembershipIndex(
-                pairs: try reader.groups(below: policies.groups), namedCount: policies.groups.count)
+                pairs: try reader.groups(below: policies.groups), namedCount: compiled.program.namedCount)
             containers = MembershipIndex(
                 pairs: try reader.containers(
                     below: policies.containers.map {

@@ -339,10 +339,12 @@ private struct Comparer {
         }
         if mustExist[0] == mustExist[1] { return }
         let unknown = space.signal(.unknownSubject)
-        // Who is not known is in no group.
+        // Who is not known is in no group and has taken no role.
         let groups = space.atoms.compactMap { node, atom -> Signal? in
-            if case .group = atom { return !Signal(code: Int32(node) << 1) }
-            return nil
+            switch atom {
+            case .group, .granted: return !Signal(code: Int32(node) << 1)
+            default: return nil
+            }
         }
         let possible = space.circuit.implies(unknown, space.circuit.all(groups))
         for (side, isStrict) in mustExist.enumerated() {

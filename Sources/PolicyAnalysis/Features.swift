@@ -115,6 +115,7 @@ extension RequestSpace {
         case .group(let name):
             let group = ConstantText.quoted(name.string)
             return ("\(cell.subject) in group \(group)", "\(cell.subject) not in group \(group)")
+        case .granted(let role): return ("granted \(role.string)", "not granted \(role.string)")
         case .container(let type, let id):
             let place = "in \(type) \(ConstantText.quoted(id.string))"
             return ("resource \(place)", "resource not \(place)")

@@ -37,6 +37,8 @@ package struct KnownFacts: Sendable {
     package var groups: Set<Int>?
     /// Indices of the containers that the resource lies in.
     package var containers: Set<Int>?
+    /// Roles that the subject has taken, by name, with their ends; those that have ended are none.
+    package var granted: [String: Int64]?
     package var session: Session?
     /// Scopes that are known: an attribute that is not named has no value.
     package var attributes: [AttributeScope: [String: Fact]] = [:]
@@ -44,7 +46,7 @@ package struct KnownFacts: Sendable {
     package init() {}
 
     /// All that a situation says, but for the scopes that are to stay open. With the resource's scope, its id and
-    /// containers stay open; with the subject's, its id and groups; with the session's, its authentication.
+    /// containers stay open; with the subject's, its id, groups and taken roles; with the session's, its authentication.
     package init(_ situation: Situation, open: Set<AttributeScope> = []) {
         now = situation.now
         for scope in AttributeScope.allCases where !open.contains(scope) {
@@ -63,6 +65,7 @@ package struct KnownFacts: Sendable {
         if !open.contains(.subject) {
             subjectID = situation.subjectID
             groups = situation.groups
+            granted = situation.granted.filter { $0.value > situation.now }
         }
         if !open.contains(.resource) {
             resourceID = situation.resourceID
@@ -282,6 +285,8 @@ private struct Restrictor {
         case .schedule(let schedule):
             return facts.now.map { .constant(policies.schedules[schedule].state(at: $0).isInside) }
                 ?? .test(test, range)
+        case .granted(let role):
+            return facts.granted.map { .constant($0[policies.roles[role].name] != nil) } ?? .test(test, range)
         case .role(let role):
             if case .constant = roles[role] { return roles[role] }
             return .test(test, range)
@@ -421,7 +426,7 @@ extension Test {
         case .subset(let left, let right): .subset(change(left), of: change(right))
         case .like(let operand, let pattern): .like(change(operand), pattern)
         case .inNetworks(let operand, let networks): .inNetworks(change(operand), networks)
-        case .group, .container, .schedule, .role, .has: self
+        case .group, .container, .schedule, .role, .granted, .has: self
         }
     }
 }

@@ -167,7 +167,7 @@ private struct SQLWriter {
         case .has(let reference): return "\(try column(reference)) IS NOT NULL"
         case .container(let index): return try container(index)
         case .role(let role): return "(\(try write(plan.restriction.roles[role], .any)))"
-        case .group, .schedule: throw notOfResource("the subject's groups and the time")
+        case .group, .granted, .schedule: throw notOfResource("the subject's groups and roles and the time")
         case .compare(let left, let comparison, let right): text = try compare(left, comparison, right, &nullable)
         case .oneOf(let operand, let constants):
             if constants.isEmpty { return truth(false) }

@@ -51,6 +51,10 @@ extension RequestSpace {
         for (index, name) in restriction.policies.groups.enumerated() where isTrue(.group(Text(name))) {
             situation.groups.insert(index)
         }
+        for role in restriction.policies.roles.takeable {
+            let name = restriction.policies.roles[role].name
+            if isTrue(.granted(Text(name))) { situation.granted[name] = .max }
+        }
         for (index, container) in restriction.policies.containers.enumerated() {
             let type = catalog.entities[container.type].name
             if isTrue(.container(type: Text(type), id: Text(container.id))) { situation.containers.insert(index) }
@@ -90,6 +94,7 @@ extension RequestSpace {
         if let now = facts.now { situation.now = now }
         if let groups = facts.groups { situation.groups = groups }
         if let containers = facts.containers { situation.containers = containers }
+        if let granted = facts.granted { situation.granted = granted }
         if let session = facts.session {
             var known = SessionFacts()
             known.levels = session.levels

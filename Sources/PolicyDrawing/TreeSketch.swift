@@ -227,6 +227,13 @@ private struct Sketcher {
         branches.map { (key: order($0.value), branch: $0) }.sorted { $0.key < $1.key }.map(\.branch)
     }
 
+    /// The role whose number stands behind those of the groups.
+    private func taken(_ index: Int) -> String? {
+        let roles = policies.roles.takeable
+        let place = index - policies.groups.count
+        return roles.indices.contains(place) ? policies.roles[roles[place]].name : nil
+    }
+
     private func order(_ value: OutlineValue) -> (Int64, String) {
         switch value {
         case .constant(.boolean(let truth)): (truth ? 1 : 0, "")
@@ -236,7 +243,8 @@ private struct Sketcher {
         case .constant(.enumeration(let index)): (Int64(index), "")
         case .constant(.string(let text)), .constant(.reference(_, let text)): (0, text)
         case .constant: (0, "")
-        case .group(let index): (0, policies.groups.indices.contains(index) ? policies.groups[index] : "")
+        case .group(let index):
+            (0, policies.groups.indices.contains(index) ? policies.groups[index] : taken(index) ?? "")
         case .container(let index): (Int64(index), "")
         case .action(let index), .resourceType(let index): (Int64(index), "")
         }
@@ -348,7 +356,8 @@ private struct Sketcher {
             }
             return ConstantText.write(constant, nil)
         case .group(let index):
-            return policies.groups.indices.contains(index) ? ConstantText.quoted(policies.groups[index]) : "?"
+            return policies.groups.indices.contains(index)
+                ? ConstantText.quoted(policies.groups[index]) : taken(index).map { "granted \($0)" } ?? "?"
         case .container(let index):
             guard policies.containers.indices.contains(index) else { return "?" }
             let container = policies.containers[index]

@@ -64,10 +64,12 @@ package struct PolicyTestRunner {
         _ test: PolicyTest, now: Int64, _ record: ConditionRecord, _ matched: inout Set<Int>
     ) -> PolicyTestResult {
         let start = ContinuousClock.now
-        var records = TestRecords(test, program.catalog, now: now)
+        var records = TestRecords(test, program.policies, now: now)
         var scratch = DecisionScratch()
         let names = program.policies.groups
-        scratch.groups.set(test.groups.compactMap { names.firstIndex(of: $0) }, count: names.count)
+        let taken = program.takeable.indices.filter { test.granted.contains(program.takeable[$0]) }
+        scratch.groups.set(
+            test.groups.compactMap { names.firstIndex(of: $0) }, count: names.count, taken: Array(taken))
         let containers = program.policies.containers
         scratch.containers.set(
             test.containers.compactMap { containers.firstIndex(of: $0) }, count: containers.count)
@@ -149,7 +151,8 @@ private struct TestRecords: ~Copyable {
     private var inputs = DecisionInputs()
     private let hasSession: Bool
 
-    init(_ test: PolicyTest, _ catalog: Catalog, now: Int64) {
+    init(_ test: PolicyTest, _ policies: CheckedPolicies, now: Int64) {
+        let catalog = policies.catalog
         hasSession = test.session != nil
         inputs.subjectType = test.subjectType
         inputs.action = test.action
@@ -163,7 +166,9 @@ private struct TestRecords: ~Copyable {
         resourceID.setIdentity(test.resourceID)
         let subjectCount = catalog.entities[test.subjectType].attributes.count
         let resourceCount = catalog.entities[test.resourceType].attributes.count
-        fill(&subject, test.subject, subjectCount)
+        fill(&subject, test.subject, subjectCount + test.granted.count)
+        subject.setGranted(
+            test.granted.map { GrantedRole(name: policies.roles[$0].name, until: RecordLayout.forever) })
         fill(&device, test.device ?? [:], catalog.entities[Catalog.device].attributes.count)
         fill(&resource, test.resource, resourceCount)
         fill(&action, test.actionProperties, catalog.actions[test.action].attributes.count)

@@ -106,7 +106,7 @@ struct CedarTranslation {
                 + Self.quoted(policies.containers[container].id)
         case .role(let role): return condition(policies.roles[role].condition).map { "(\($0))" }
         case .has(let reference): return "\(owner(reference.scope)) has \(reference.name)"
-        case .schedule: return nil
+        case .schedule, .granted: return nil
         }
     }
 

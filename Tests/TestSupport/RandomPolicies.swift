@@ -141,21 +141,24 @@ package struct RandomPolicies {
         }
         let many = random.chance(20)
         let rules = (0..<(1 + random.below(many ? 40 : 10))).map { rule(catalog, roles, $0) }
+        let offers = offers(catalog, roles)
         return CheckedPolicies(
-            files: [SourceFile(name: "random.stile", text: "")], catalog: catalog, rules: rules, roles: roles,
+            files: [SourceFile(name: "random.stile", text: "")], catalog: catalog, rules: rules,
+            roles: roles.takeable(by: offers),
             groups: (0..<groupCount).map { "group\($0)" },
             containers: (0..<containerCount).map { ContainerReference(type: 6, id: "folder\($0)") },
-            schedules: Self.schedules, offers: offers(catalog, roles), obligations: obligations(catalog, roles),
+            schedules: Self.schedules, offers: offers, obligations: obligations(catalog, roles),
             tests: [])
     }
 
     private mutating func offers(_ catalog: Catalog, _ roles: [CheckedRole]) -> [CheckedOffer] {
-        if roles.isEmpty || random.chance(50) { return [] }
+        if roles.isEmpty || random.chance(40) { return [] }
         return (0..<random.below(3)).map { index in
             let role = random.below(roles.count)
             let subjects = roles[role].subjectTypes
             return CheckedOffer(
-                name: "offer\(index)", role: role, atMost: 3_600_000, subjectTypes: subjects,
+                name: "offer\(index)", role: role, atMost: random.pick([3_600_000, 3_600_000, 7_200_000]),
+                subjectTypes: subjects,
                 condition: condition(
                     catalog, Scope(subjects: subjects, actions: nil, types: nil, isRole: true), roles, depth: 2),
                 demand: random.chance(50) ? demand(catalog) : nil, reason: nil, range: .none)
@@ -343,6 +346,11 @@ package struct RandomPolicies {
         situation.given[.action] = given(catalog.actions[situation.action].attributes)
         situation.given[.context] = given(catalog.context)
         for group in 0..<groupCount where random.chance(30) { situation.groups.insert(group) }
+        if situation.isSubjectKnown, random.chance(50) {
+            for role in 0..<4 where random.chance(40) {
+                situation.granted["role\(role)"] = random.chance(30) ? .max : now + Int64(random.below(7) - 3) * 1000
+            }
+        }
         if !catalog.containers(above: situation.resourceType).isEmpty {
             for container in 0..<containerCount where random.chance(30) { situation.containers.insert(container) }
         }

@@ -68,6 +68,7 @@ package struct Counterexample {
         }
         for group in situation.groups { add { $0.situation.groups.remove(group) } }
         for container in situation.containers { add { $0.situation.containers.remove(container) } }
+        for role in situation.granted.keys { add { $0.situation.granted[role] = nil } }
         if situation.session != nil { add { $0.situation.session = nil } }
         return all
     }

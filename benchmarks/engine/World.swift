@@ -99,7 +99,7 @@ final class World {
         capacity: Int
     ) {
         self.program = program
-        self.groups = MembershipIndex(pairs: groups, namedCount: program.policies.groups.count)
+        self.groups = MembershipIndex(pairs: groups, namedCount: program.namedCount)
         self.containers = MembershipIndex(pairs: containers, namedCount: program.policies.containers.count)
         unsafe block = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
         unsafe base = block.baseAddress.unsafelyUnwrapped

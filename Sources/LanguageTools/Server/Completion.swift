@@ -205,6 +205,7 @@ private struct CandidateFinder {
         switch (holder, givenField) {
         case (.entity("session"), "assurance"): return names(.level)
         case (.entity("session"), "methods"): return names(.method)
+        case (.entity, "granted") where wantedType == nil: return roles
         default: break
         }
         guard let type = wantedType else { return [] }
@@ -304,7 +305,7 @@ private struct CandidateFinder {
         case .entity("session"): add(["assurance", "age", "methods"], "of the sign-in")
         case .entity(let name):
             if let type = catalog.entity(named: name), catalog.entities[type].isSubject {
-                add(["id", "groups"], "of the subject")
+                add(["id", "groups", "granted"], "of the subject")
             }
         case .action, .context: break
         }

@@ -19,6 +19,7 @@ extension ChangeSearch {
                 }
                 switch test {
                 case .group(let group): add(.group(group))
+                case .granted(let role): if canTake(role) { add(.granted(role)) }
                 case .container(let container): add(.container(container))
                 case .schedule: add(.now)
                 case .role(let role):
@@ -34,12 +35,20 @@ extension ChangeSearch {
             \.element)
     }
 
+    /// True when the subject has the role for a time, which can end, or could take it, if need be after signing in.
+    private func canTake(_ role: Int) -> Bool {
+        if (base.granted[policies.roles[role].name] ?? .min) > base.now { return true }
+        let kind = interpreter.takes(role, for: nil, base).verdict.kind
+        return kind == .permitted || kind == .stepUp
+    }
+
     /// How hard it is to bring about, roughly.
     private func cost(_ place: Place) -> Int {
         switch place {
         case .signIn: return 0
         case .activation: return 1
         case .now: return 4
+        case .granted: return 2
         case .group: return 3
         case .container: return 6
         case .attribute(let scope, let name):
@@ -71,6 +80,10 @@ extension ChangeSearch {
             set(scope, name, value, &situation)
         case .group(let group): situation.groups.formSymmetricDifference([group])
         case .container(let container): situation.containers.formSymmetricDifference([container])
+        case .granted(let role):
+            let name = policies.roles[role].name
+            let isTaken = (situation.granted[name] ?? .min) > situation.now
+            situation.granted[name] = isTaken ? nil : RecordLayout.forever
         case .now: situation.now = witness.now
         case .signIn, .activation: break
         }
@@ -205,6 +218,13 @@ extension ChangeSearch {
             return Change(
                 place: place, name: name, from: joins ? "no member" : "member", to: joins ? "member" : "no member",
                 words: "\(subject) \(joins ? "joins" : "leaves") \(name)")
+        case .granted(let role):
+            let name = "role \(policies.roles[role].name)"
+            let takes = changed.granted[policies.roles[role].name] != nil
+            return Change(
+                place: place, name: name, from: takes ? "not granted" : "granted",
+                to: takes ? "granted" : "not granted",
+                words: takes ? "\(subject) takes \(name), which is offered" : "\(subject) gives up \(name)")
         case .container(let index):
             let container = policies.containers[index]
             let name = "\(policies.catalog.entities[container.type].name) \(ConstantText.quoted(container.id))"

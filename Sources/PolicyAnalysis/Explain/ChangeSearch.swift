@@ -28,6 +28,8 @@ package struct ChangeSearch {
         case group(Int)
         /// Index of `CheckedPolicies.containers`.
         case container(Int)
+        /// Index of `CheckedPolicies.roles`: a role that is offered.
+        case granted(Int)
         case now
         /// A sign-in that proves more, or a newer one.
         case signIn
@@ -215,6 +217,10 @@ package struct ChangeSearch {
             case .attribute(let scope, let name): facts.attributes[scope, default: [:]][name] = .open
             case .group(let group): facts.groups = facts.groups?.symmetricDifference([group])
             case .container(let container): facts.containers = facts.containers?.symmetricDifference([container])
+            case .granted(let role):
+                let name = policies.roles[role].name
+                let isTaken = facts.granted?[name] != nil
+                facts.granted?[name] = isTaken ? nil : .max
             case .now: facts.now = nil
             case .signIn: facts.session = nil
             case .activation: break
@@ -257,6 +263,7 @@ package struct ChangeSearch {
             if case .attribute(let scope, let name) = place { facts.attributes[scope, default: [:]][name] = .open }
         }
         facts.groups = nil
+        facts.granted = nil
         facts.containers = nil
         facts.now = nil
         let space = space(knowing: facts, WorkBudget(limits.steps))

@@ -161,6 +161,9 @@ struct FactReader {
             return "now is \(clock.value ?? "") (\(clock.remark ?? ""))\(needs) \(isNeeded ? "" : "not ")in "
                 + ConstantText.quoted(schedule.text)
         case .role(let role): return "role \(policies.roles[role].name) does \(isNeeded ? "not hold" : "hold")"
+        case .granted(let role):
+            return
+                "role \(policies.roles[role].name) is \(isNeeded ? "not " : "")granted to the \(words.write(Operand.subject))"
         case .has(let reference):
             if isNeeded { return "\(words.name(reference)) \(lack(reference))" }
             return "\(state(.attribute(reference)))\(needs) none"

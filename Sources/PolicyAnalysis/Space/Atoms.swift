@@ -88,6 +88,8 @@ enum Atom: Hashable, Sendable {
     /// All elements of a set are among these.
     case onlyOf(Int, [Value])
     case group(Text)
+    /// The subject has taken the role of this name, and its time has not ended.
+    case granted(Text)
     case container(type: Text, id: Text)
     /// `now` is in the schedule of this index of the space.
     case schedule(Int)

@@ -126,6 +126,7 @@ struct SituationTruths {
         case .onlyOf(let set, let values): return Set(elements(set)).isSubset(of: values)
         case .group(let name):
             return situation.groups.contains { Text(restriction.policies.groups[$0]) == name }
+        case .granted(let role): return situation.granted.contains { Text($0.key) == role && $0.value > situation.now }
         case .container(let type, let id):
             return situation.containers.contains { index in
                 let container = restriction.policies.containers[index]

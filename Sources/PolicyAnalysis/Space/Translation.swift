@@ -55,6 +55,7 @@ extension RequestSpace {
             _ = now
             return signal(.schedule(scheduleIndex(schedule)))
         case .role(let role): return self.role(role, side: side)
+        case .granted(let role): return signal(.granted(Text(policies.roles[role].name)))
         case .has(let reference): return circuit.any(alternatives(.attribute(reference), side).map(\.guarded))
         case .compare(let left, let comparison, let right):
             let type = left.type(in: sides[side]) ?? right.type(in: sides[side])

@@ -113,6 +113,7 @@ package struct ConditionText {
             return "resource \(not)in \(policies.catalog.entities[reference.type].name) \(quoted(reference.id))"
         case .schedule(let schedule): return "now \(not)in \(quoted(policies.schedules[schedule].text))"
         case .role(let role): return "\(not)role \(policies.roles[role].name)"
+        case .granted(let role): return "\(not)granted \(policies.roles[role].name)"
         case .has(let reference): return "\(not)has \(name(reference))"
         }
     }

@@ -21,6 +21,9 @@ package struct TestText {
             let names = situation.groups.sorted().map { ConstantText.quoted(policies.groups[$0]) }
             fields.append("groups [\(names.joined(separator: ", "))]")
         }
+        let taken = policies.roles.takeable.map { policies.roles[$0].name }
+            .filter { (situation.granted[$0] ?? .min) > situation.now }
+        if !taken.isEmpty { fields.append("granted [\(taken.joined(separator: ", "))]") }
         lines.append("  given \(subject.name) { \(fields.joined(separator: " ")) }")
         if let session = situation.session {
             lines.append("  given session \(block(sessionFields(session, situation)))")

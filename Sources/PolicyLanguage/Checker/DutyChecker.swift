@@ -24,7 +24,7 @@ extension PolicyChecker {
         let name = rule.label.map { "\(policy)/\($0.text)" } ?? "\(policy) offer \(syntax.role.text)"
         return CheckedOffer(
             name: name, role: role, atMost: syntax.atMost, subjectTypes: shared, condition: condition, demand: demand,
-            reason: rule.reason, range: rule.range)
+            reason: rule.reason, range: rule.range, rolePlace: syntax.role.range)
     }
 
     mutating func obligation(

@@ -157,7 +157,8 @@ struct PolicyChecker {
         // What could not be read may have used them.
         if !sink.hasErrors { warnUnused(allLets) }
         return CheckedPolicies(
-            files: files, catalog: catalog, rules: rules, roles: roles, groups: groups, containers: containers,
+            files: files, catalog: catalog, rules: rules, roles: roles.takeable(by: offers), groups: groups,
+            containers: containers,
             schedules: schedules, offers: offers, obligations: obligations, tests: tests)
     }
 

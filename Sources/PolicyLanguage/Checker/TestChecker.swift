@@ -113,10 +113,34 @@ extension PolicyChecker {
                     }
                 case ("id", _): wrong(field, needs: "a text", "write the id in double quotes")
                 case ("groups", _): wrong(field, needs: "a list of groups", "write `groups [\"Name\"]`")
+                case ("granted", let form) where !catalog.entities[index].attributes.contains { $0.name == "granted" }:
+                    granted(form, field, &test)
                 default: rest.append(field)
                 }
             }
             test.subject = values(rest, catalog.entities[index].attributes, what.text, .entity(what.text), test)
+        }
+    }
+
+    /// The roles that the subject has taken: `granted [operator]`.
+    private mutating func granted(_ form: ValueSyntax.Form, _ field: FieldSyntax, _ test: inout PolicyTest) {
+        guard case .list(let list) = form else {
+            return wrong(field, needs: "a list of roles", "write `granted [name]`")
+        }
+        for value in list {
+            guard case .path(let path) = value.form, path.count == 1 else {
+                sink.report(
+                    .typeMismatch, "a role's name is needed here", at: value.range, help: "write it without quotes")
+                continue
+            }
+            guard let role = role(named: path[0]) else { continue }
+            if offeredRoles[path[0].text] == nil {
+                sink.report(
+                    .notGiven, "nobody can take the role `\(path[0].text)`", at: path[0].range,
+                    help: "offer it (`offer role \(path[0].text) for at most 4h to …`), or leave it out")
+            } else if !test.granted.contains(role) {
+                test.granted.append(role)
+            }
         }
     }
 

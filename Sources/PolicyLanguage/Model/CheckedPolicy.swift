@@ -113,6 +113,34 @@ package struct CheckedRole: Sendable, Hashable {
     }
 }
 
+extension [CheckedRole] {
+    /// The roles, of which each that an offer names holds for those who have taken it too.
+    package func takeable(by offers: [CheckedOffer]) -> [CheckedRole] {
+        var roles = self
+        var seen = Set<Int>()
+        for offer in offers where seen.insert(offer.role).inserted && indices.contains(offer.role) {
+            roles[offer.role].condition = .any([
+                roles[offer.role].condition, .test(.granted(offer.role), offer.rolePlace),
+            ])
+        }
+        return roles
+    }
+
+    /// Indices of the roles that can be taken, ascending.
+    package var takeable: [Int] { indices.filter { self[$0].condition.asksWhetherTaken($0) } }
+}
+
+extension Condition {
+    fileprivate func asksWhetherTaken(_ role: Int) -> Bool {
+        switch self {
+        case .constant: false
+        case .all(let parts), .any(let parts): parts.contains { $0.asksWhetherTaken(role) }
+        case .not(let inner): inner.asksWhetherTaken(role)
+        case .test(let test, _): test == .granted(role)
+        }
+    }
+}
+
 /// A vector of lower bounds on the session's authentication (language.md, "Semantics" 2).
 package struct Demand: Sendable, Hashable {
     /// Bit set of required assurance levels, closed downwards (a union of `Assurance.implied`).
@@ -170,6 +198,9 @@ package enum Test: Sendable, Hashable {
     case schedule(Int)
     /// The role with this index holds for the subject.
     case role(Int)
+    /// The subject has taken the role with this index, and its time has not ended. Stands in the conditions of roles that are
+    /// offered, and nowhere else (`[CheckedRole].takeable(by:)`).
+    case granted(Int)
     /// An optional attribute has a value.
     case has(AttributeReference)
 }
@@ -278,6 +309,8 @@ package struct PolicyTest: Sendable, Hashable {
     package var subjectID: String
     /// Display names of groups the subject is in (already transitive).
     package var groups: [String]
+    /// Roles that the subject has taken for a time, by index.
+    package var granted: [Int] = []
     /// Nil when the test gives no session.
     package var session: TestSession?
     /// Values given to the device, by slot; nil when the test gives none.
@@ -363,11 +396,14 @@ package struct CheckedOffer: Sendable, Hashable {
     package var demand: Demand?
     package var reason: String?
     package var range: SourceRange
+    /// Where it names the role.
+    package var rolePlace: SourceRange
 
     package init(
         name: String, role: Int, atMost: Int64, subjectTypes: [Int], condition: Condition, demand: Demand?,
-        reason: String?, range: SourceRange
+        reason: String?, range: SourceRange, rolePlace: SourceRange = .none
     ) {
+        self.rolePlace = rolePlace
         self.name = name
         self.role = role
         self.atMost = atMost

@@ -425,6 +425,10 @@ private struct SymbolFinder {
                 for group in groups {
                     if case .text(let name) = group.form { note(.group(name), Name(text: name, range: group.range)) }
                 }
+            case ("granted", .list(let roles)):
+                for role in roles {
+                    if case .path(let path) = role.form, path.count == 1 { note(.role(path[0].text), path[0]) }
+                }
             default: break
             }
         }
