@@ -193,6 +193,7 @@ test: prepare-tests peers ## Run all tests
 	bash Tests/BlackBox/policies.sh .build/debug
 	bash Tests/BlackBox/analysis.sh .build/debug
 	bash Tests/BlackBox/survey.sh .build/debug
+	bash Tests/BlackBox/grants.sh .build/debug
 	python3 Tests/BlackBox/compare.py .build/debug
 	SEED=1 ROWS=1000 POLICIES=5 python3 Tests/BlackBox/plan.py .build/debug
 	python3 Tests/Manual/manual.py .build/debug

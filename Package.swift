@@ -84,7 +84,10 @@ let package = Package(
         .target(name: "DecisionProtocol", dependencies: ["CBOR", "StrictJSON"], swiftSettings: strict),
         .target(
             name: "DecisionPath",
-            dependencies: ["Memory", "CBOR", "DecisionProtocol", "PolicyLanguage", "DecisionEngine", "AttributeStore"],
+            dependencies: [
+                "Memory", "CBOR", "StrictJSON", "DecisionProtocol", "PolicyLanguage", "DecisionEngine",
+                "AttributeStore",
+            ],
             swiftSettings: strict),
         // Who may do this, what may this user do.
         .target(

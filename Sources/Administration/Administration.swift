@@ -12,7 +12,7 @@ package enum Administration {
         TenantOperations.all + CredentialOperations.all + PolicyOperations.all + ReviewOperations.all
         + CompareOperations.all + AssignmentOperations.all + ShadowOperations.all
         + ResourceOperations.all
-        + SessionOperations.all + SubjectOperations.all + ExplainOperations.all
+        + SessionOperations.all + SubjectOperations.all + GrantOperations.all + ExplainOperations.all
         + SurveyOperations.all
 
     /// Its endpoints.

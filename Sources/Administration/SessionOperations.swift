@@ -47,7 +47,7 @@ enum SessionOperations {
         return .json(.object(members))
     }
 
-    private static func subject(_ request: AdminRequest) throws -> EntityName? {
+    static func subject(_ request: AdminRequest) throws -> EntityName? {
         switch (request.query("subject_type"), request.query("subject_id")) {
         case (let type?, let id?): EntityName(type: type, id: id)
         case (nil, nil): nil

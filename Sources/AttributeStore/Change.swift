@@ -33,6 +33,10 @@ package enum Change: Sendable, Hashable {
     case activatePolicies(version: UInt64, author: String = "", message: String = "", at: Int64 = 0)
     /// The version that decides beside it, with no consequence; nil withdraws it.
     case setCandidate(version: UInt64?, author: String, at: Int64)
+    /// A role that a subject takes for a time.
+    case putGrant(RoleGrant)
+    /// The end of one before its end.
+    case revokeGrant(id: UniqueID, subject: EntityName, at: Int64, by: String, reason: String)
 
     /// A member of a group.
     package struct Member: Sendable, Hashable {
@@ -124,6 +128,12 @@ extension Change {
             ])
         case .setCandidate(let version, let author, let at):
             .record([0: .unsigned(15), 10: version.map { .unsigned($0) }, 12: .text(author), 8: .number(at)])
+        case .putGrant(let grant): grant.cbor(kind: 16)
+        case .revokeGrant(let id, let subject, let at, let by, let reason):
+            .record([
+                0: .unsigned(17), 1: .text(subject.type), 2: .text(subject.id), 8: .number(at), 12: .text(by),
+                13: .text(reason), 16: .bytes(id.bytes),
+            ])
         }
     }
 
@@ -176,6 +186,14 @@ extension Change {
                 at: value[8]?.int ?? 0)
         case (15, _, _):
             self = .setCandidate(version: value[10]?.uint, author: value[12]?.text ?? "", at: value[8]?.int ?? 0)
+        case (16, _, _):
+            guard let grant = RoleGrant(value) else { return nil }
+            self = .putGrant(grant)
+        case (17, let type?, let id?):
+            guard let grant = UniqueID(value[16]) else { return nil }
+            self = .revokeGrant(
+                id: grant, subject: EntityName(type: type, id: id), at: value[8]?.int ?? 0, by: value[12]?.text ?? "",
+                reason: value[13]?.text ?? "")
         default: return nil
         }
     }

@@ -265,6 +265,12 @@ package enum StoreLimits {
     package static let maxParents = 256
     /// Direct groups of one subject.
     package static let maxGroupsOfSubject = 100_000
+    /// Grants of one subject that run at once.
+    package static let maxGrantsOfSubject = 64
+    /// Grants of one subject that are kept after they have ended; the oldest go first.
+    package static let maxGrantsKept = 64
+    /// Bytes of the reason for a grant, or for its end.
+    package static let maxReasonBytes = 1_000
     /// Examples told of each kind of stored value that a new catalog does not fit.
     package static let maxMisfitExamples = 5
     /// Address space of one tenant unless told otherwise: 8 GiB, which costs nothing until it is used.

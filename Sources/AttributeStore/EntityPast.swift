@@ -206,12 +206,12 @@ private struct PastCollector {
 
     private func part(_ entry: ChangeRanges, _ reader: CBORReader) -> PastPart? {
         switch entry.kind {
-        case 1, 2, 10, 11, 12:
+        case 1, 2, 10, 11, 12, 16, 17:
             if isNamed(subject, entry, reader) { return .subject }
             if isNamed(resource, entry, reader) { return .resource }
             if entry.kind == 12, isNamed(session, entry, reader) { return .session }
             if entry.kind == 12, isNamed(device, entry, reader) { return .device }
-            if isLater, entry.kind != 1, entry.kind != 12, ancestors.contains(key(entry, reader)) { return .containers }
+            if isLater, [2, 10, 11].contains(entry.kind), ancestors.contains(key(entry, reader)) { return .containers }
             return nil
         case 3, 4, 5: return isLater && !isAboutMembers(entry, reader) ? nil : .groups
         case 6, 7: return hasID(session, entry, reader) ? .session : nil

@@ -56,6 +56,7 @@ struct Fold: ~Copyable {
             let key = Key.entity(type, id)
             try transaction.put(
                 databases.subjects, key, [Key.plain, isActive ? 1 : 0] + Array(document.compact.utf8))
+            if !isActive { try endGrants(of: key, transaction) }
             return try writeSubjectView(type, id, transaction)
         case .deleteSubject(let type, let id):
             let key = Key.entity(type, id)
@@ -65,6 +66,7 @@ struct Fold: ~Copyable {
             try transaction.delete(databases.resources, key)
             _ = try setParents(of: EntityName(type: type, id: id), [], transaction)
             try transaction.deleteAll(databases.signals, prefix: key + [0])
+            try dropGrants(of: key, transaction)
             try deleteViews(key, transaction)
             return nil
         case .putGroup(let id, let name, let members): return try putGroup(id, name, members, transaction)
@@ -98,6 +100,10 @@ struct Fold: ~Copyable {
             return try activate(version, author, message, at, transaction)
         case .setCandidate(let version, let author, let at):
             return try setCandidate(version, author, at, transaction)
+        case .putGrant(let grant): return try putGrant(grant, transaction)
+        case .revokeGrant(let id, let subject, let at, let by, let reason):
+            let ending = RoleGrant.Ending(kind: .revoked, at: at, by: by, reason: reason)
+            return try revokeGrant(id, of: subject, ending, transaction)
         }
     }
 
@@ -131,7 +137,7 @@ struct Fold: ~Copyable {
     }
 
     /// Rebuilds a subject's view in every live layout from its document, signals and groups.
-    private mutating func writeSubjectView(
+    mutating func writeSubjectView(
         _ type: String, _ id: String, _ transaction: borrowing LMDBWriteTransaction, only: LiveLayout? = nil
     ) throws(LMDBError) -> StoreError? {
         if layouts.isEmpty && only == nil { return nil }
@@ -140,6 +146,7 @@ struct Fold: ~Copyable {
             let document = try? JSONValue.parse(stored.dropFirst(2))
         else { return nil }
         let signals = try signals(key, transaction)
+        let granted = try grants(of: key, transaction).inView
         let groups =
             try directGroups(Key.user, Self.memberID(type, id), transaction) + directContainers(key, transaction)
         for layout in only.map({ [$0] }) ?? layouts {
@@ -151,7 +158,8 @@ struct Fold: ~Copyable {
             }
             do throws(ValueProblem) {
                 let record = try layout.builder.subject(
-                    type: index, document: document, isActive: stored[1] == 1, groups: groups, signals: signals)
+                    type: index, document: document, isActive: stored[1] == 1, groups: groups, signals: signals,
+                    granted: granted)
                 if let refusal = try putViewOrFail(layout.number, key, record, transaction) { return refusal }
             } catch {
                 return StoreError(.valueInvalid, "\(type) \"\(id)\": \(error.message)")

@@ -77,13 +77,14 @@ package final class LMDBEnvironment: @unchecked Sendable {
     ///   - mapSize: bytes of address space.
     /// - Throws: `LMDBError`, with errno codes for what the file system says.
     package static func open(
-        _ path: String, names: [String], mapSize: Int, readOnly: Bool
+        _ path: String, names: [String], later: Set<String> = [], mapSize: Int, readOnly: Bool
     ) throws(LMDBError) -> LMDBEnvironment {
         let result: Result<LMDBEnvironment, LMDBError> = open.withLock { list in
             // A path can lead to another file meanwhile: a tenant that was deleted and made anew.
             if let known = list[path]?.environment, known.isAt(path) { return .success(known) }
             do throws(LMDBError) {
-                let environment = try LMDBEnvironment(path, names: names, mapSize: mapSize, readOnly: readOnly)
+                let environment = try LMDBEnvironment(
+                    path, names: names, later: later, mapSize: mapSize, readOnly: readOnly)
                 list[path] = Shared(environment: environment)
                 return .success(environment)
             } catch {
@@ -93,7 +94,9 @@ package final class LMDBEnvironment: @unchecked Sendable {
         return try result.get()
     }
 
-    private init(_ path: String, names: [String], mapSize: Int, readOnly: Bool) throws(LMDBError) {
+    private init(
+        _ path: String, names: [String], later: Set<String>, mapSize: Int, readOnly: Bool
+    ) throws(LMDBError) {
         var pointer: OpaquePointer?
         try check(unsafe mdb_env_create(&pointer), "creating an environment")
         guard let pointer = unsafe pointer else { throw LMDBError(ENOMEM, "creating an environment") }
@@ -106,7 +109,7 @@ package final class LMDBEnvironment: @unchecked Sendable {
             try check(unsafe mdb_env_open(pointer, path, flags, 0o640), "opening \(path)")
             var dead: Int32 = 0
             _ = unsafe mdb_reader_check(pointer, &dead)
-            unsafe databases = try Self.openDatabases(pointer, names, readOnly: readOnly)
+            unsafe databases = try Self.openDatabases(pointer, names, later, readOnly: readOnly)
         } catch {
             unsafe mdb_env_close(pointer)
             throw error
@@ -138,7 +141,7 @@ package final class LMDBEnvironment: @unchecked Sendable {
     }
 
     private static func openDatabases(
-        _ environment: OpaquePointer, _ names: [String], readOnly: Bool
+        _ environment: OpaquePointer, _ names: [String], _ later: Set<String>, readOnly: Bool
     ) throws(LMDBError) -> [String: LMDBDatabase] {
         var transaction: OpaquePointer?
         try check(
@@ -148,6 +151,7 @@ package final class LMDBEnvironment: @unchecked Sendable {
         for name in names {
             var handle: MDB_dbi = 0
             let code = unsafe mdb_dbi_open(transaction, name, readOnly ? 0 : UInt32(MDB_CREATE), &handle)
+            if code == MDB_NOTFOUND, readOnly, later.contains(name) { continue }
             if code != 0 {
                 unsafe mdb_txn_abort(transaction)
                 throw LMDBError(code, "opening database \(name)")
@@ -180,6 +184,9 @@ package final class LMDBEnvironment: @unchecked Sendable {
 
     /// The number is read from the file.
     package var readsCommitsItself: Bool { commits != nil }
+
+    /// False for one of `later` that the store did not have when it was opened.
+    package func has(_ name: String) -> Bool { databases[name] != nil }
 
     /// The database with this name.
     package func database(_ name: String) throws(LMDBError) -> LMDBDatabase {

@@ -178,7 +178,7 @@ extension TenantReader {
         return list.suffix(limit).reversed()
     }
 
-    private func page<Item>(
+    func page<Item>(
         _ database: LMDBDatabase, prefix: [UInt8], after: [UInt8]?, limit: Int,
         _ item: (_ key: [UInt8], _ value: [UInt8]) -> Item?
     ) throws(StoreError) -> Page<Item> {

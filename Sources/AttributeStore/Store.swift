@@ -233,7 +233,8 @@ package struct Store: Sendable {
         let mapSize = min(mapSize, limit.map { Int(clamping: $0) } ?? .max)
         do throws(LMDBError) {
             return try LMDBEnvironment.open(
-                path, names: TenantDatabases.names, mapSize: mapSize, readOnly: readOnly && !isWriting)
+                path, names: TenantDatabases.names, later: TenantDatabases.later, mapSize: mapSize,
+                readOnly: readOnly && !isWriting)
         } catch {
             throw StoreError(error, path: path, mapSize: mapSize)
         }

@@ -25,6 +25,12 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
         case budgetExceeded = "budget_exceeded"
         /// Somebody else has changed what this change was made for.
         case conflict = "conflict"
+        /// No grant of this id, or it is kept no longer.
+        case grantUnknown = "grant_unknown"
+        /// The grant has ended already.
+        case grantEnded = "grant_ended"
+        /// The subject has as many grants as may run (`StoreLimits.maxGrantsOfSubject`).
+        case tooManyGrants = "too_many_grants"
         /// The key at hand is not the one that the tenant was sealed under.
         case keyWrong = "key_wrong"
         /// Sealed values cannot be read or written.

@@ -5,7 +5,10 @@ struct TenantDatabases: Sendable {
     static let names = [
         "log", "subjects", "groups", "groupNumbers", "members", "memberships", "sessions", "devices", "resources",
         "signals", "views", "policies", "meta", "parents", "containers", "containerNumbers", "nesting",
+        "grants",
     ]
+    /// Those that a store from before they were made has not until somebody writes to it.
+    static let later: Set<String> = ["grants"]
 
     /// u64 sequence → CBOR [time, change, members whose views were written or null, snapshot]; the last two only of late
     let log: LMDBDatabase
@@ -42,6 +45,8 @@ struct TenantDatabases: Sendable {
     let containerNumbers: LMDBDatabase
     /// u32 container, u32 container in it → nothing
     let nesting: LMDBDatabase
+    /// type NUL id NUL id of the grant → CBOR; NUL id of the grant → format, type NUL id
+    let grants: LMDBDatabase?
 
     init(_ environment: LMDBEnvironment) throws(LMDBError) {
         log = try environment.database("log").sealed(1)
@@ -61,6 +66,7 @@ struct TenantDatabases: Sendable {
         containers = try environment.database("containers")
         containerNumbers = try environment.database("containerNumbers")
         nesting = try environment.database("nesting")
+        grants = environment.has("grants") ? try environment.database("grants").sealed(10) : nil
     }
 
     /// The databases, with a failure told as the store's.
@@ -79,7 +85,7 @@ struct TenantDatabases: Sendable {
             ("memberships", memberships), ("sessions", sessions), ("devices", devices), ("resources", resources),
             ("signals", signals), ("views", views), ("policies", policies), ("meta", meta), ("parents", parents),
             ("containers", containers), ("containerNumbers", containerNumbers), ("nesting", nesting),
-        ]
+        ] + (grants.map { [("grants", $0)] } ?? [])
     }
 }
 

@@ -212,6 +212,58 @@ package struct TenantWriter: ~Copyable {
         }
     }
 
+    /// Records a grant, provided that nothing it was decided by has changed since.
+    /// - Throws: `conflict` when something has: decide again; `too_many_grants`.
+    package mutating func grant(_ grant: RoleGrant, decidedBy basis: DecisionBasis) throws(StoreError) {
+        let log = databases.log
+        _ = try append(time: grant.since) { (transaction, generations) throws(LMDBError) in
+            var isStale =
+                generations.policy != basis.generations.policy
+                || generations.hierarchy != basis.generations.hierarchy
+            try transaction.scan(log, from: Key.number(basis.sequence &+ 1)) { _, entry in
+                Touch.read(entry) { if basis.isAbout($0) { isStale = true } }
+                return !isStale
+            }
+            if isStale {
+                return .failure(StoreError(.conflict, "what the grant was decided by has changed meanwhile: ask again"))
+            }
+            return .success([.putGrant(grant)])
+        }
+    }
+
+    /// Ends a grant before its end.
+    /// - Returns: the grant as it stands then.
+    /// - Throws: `grant_unknown`, `grant_ended`, `value_invalid` for the reason.
+    package mutating func revokeGrant(
+        _ id: UniqueID, by: String, reason: String, time: Int64
+    ) throws(StoreError) -> RoleGrant {
+        if reason.utf8.count > StoreLimits.maxReasonBytes {
+            throw StoreError(.valueInvalid, "a reason has at most \(StoreLimits.maxReasonBytes) bytes")
+        }
+        var found: RoleGrant?
+        let database = databases.grants
+        _ = try append(time: time) { (transaction, _) throws(LMDBError) in
+            guard let database, let entity = try transaction.get(database, GrantKey.index(id)),
+                let grant = try transaction.get(database, GrantKey.record(Array(entity.dropFirst()), id))
+                    .flatMap({ RoleGrant(stored: $0) })
+            else {
+                return .failure(
+                    StoreError(.grantUnknown, "no grant \(id), or it is kept no longer: `stile grant list` shows them"))
+            }
+            let state = grant.state(at: time)
+            guard state == .active else {
+                return .failure(StoreError(.grantEnded, "the grant \(id) has ended already: it is \(state.rawValue)"))
+            }
+            found = grant
+            return .success([
+                .revokeGrant(id: id, subject: grant.subject, at: time, by: by, reason: reason)
+            ])
+        }
+        guard var grant = found else { throw StoreError(.failed, "the grant \(id) was not found") }
+        grant.ending = RoleGrant.Ending(kind: .revoked, at: time, by: by, reason: reason)
+        return grant
+    }
+
     private static func conflict(_ expected: UInt64?, _ generations: Generations) -> StoreError? {
         guard let expected, expected != generations.policy else { return nil }
         return StoreError(

@@ -22,6 +22,13 @@ package enum EntityHash {
         return UInt64(bitPattern: Int64(hasher.finalize())) | 1
     }
 
+    /// The hash of an entity.
+    static func of(_ name: EntityName) -> UInt64 {
+        unsafe Array(name.type.utf8).withUnsafeBytes { type in
+            unsafe Array(name.id.utf8).withUnsafeBytes { id in unsafe of(type, id) }
+        }
+    }
+
     /// The same for names at hand.
     package static func of(_ type: StaticString, _ id: UnsafeRawBufferPointer) -> UInt64 {
         unsafe of(UnsafeRawBufferPointer(start: type.utf8Start, count: type.utf8CodeUnitCount), id)
@@ -55,6 +62,13 @@ extension Touch {
     }
 }
 
+extension Touch {
+    /// As above, of an entry at hand.
+    static func read(_ stored: [UInt8], _ body: (Touch) -> Void) {
+        unsafe stored.withUnsafeBytes { unsafe read($0, body) }
+    }
+}
+
 /// Where the parts of a change lie that name entities (the keys of `Change.cbor`).
 struct ChangeRanges {
     var kind: UInt64 = 0
@@ -84,7 +98,7 @@ struct ChangeRanges {
 
     func tell(_ reader: CBORReader, _ body: (Touch) -> Void) throws(CBORError) {
         switch kind {
-        case 1, 2, 10, 11, 12: unsafe body(.entity(EntityHash.of(reader.slice(type), reader.slice(id))))
+        case 1, 2, 10, 11, 12, 16, 17: unsafe body(.entity(EntityHash.of(reader.slice(type), reader.slice(id))))
         case 3:
             if rewritten.isEmpty { return body(.everything) }
             var list = reader.reader(of: rewritten)

@@ -47,13 +47,15 @@ struct ViewBuilder {
     /// - Parameter lenient: drop values that do not fit instead of failing; for subjects that are deprovisioned,
     ///   whose end must not hang on a stray attribute.
     func subject(
-        type: Int, document: JSONValue, isActive: Bool, groups: [UInt32], signals: [String: SignalValue]
+        type: Int, document: JSONValue, isActive: Bool, groups: [UInt32], signals: [String: SignalValue],
+        granted: [GrantedRole] = []
     ) throws(ValueProblem) -> [UInt8] {
         let attributes = catalog.entities[type].attributes
         var builder = RecordBuilder()
-        builder.reset(slots: attributes.count, flags: isActive ? 0 : RecordLayout.inactive)
+        builder.reset(slots: attributes.count + granted.count, flags: isActive ? 0 : RecordLayout.inactive)
         try fill(&builder, type, document, signals, lenient: !isActive)
         builder.setGroups(groups)
+        builder.setGranted(granted)
         return builder.bytes
     }
 

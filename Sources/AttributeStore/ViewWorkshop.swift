@@ -71,9 +71,11 @@ final class ViewWorkshop {
                 let document = try? JSONValue.parse(stored.dropFirst(2))
             else { return nil }
             let groups = try reader.directGroups(type, id) + containers
+            let granted = try reader.grantedRoles(of: key)
             return try fitting(type, id) { () throws(ValueProblem) in
                 try builder.subject(
-                    type: index, document: document, isActive: stored[1] == 1, groups: groups, signals: signals)
+                    type: index, document: document, isActive: stored[1] == 1, groups: groups, signals: signals,
+                    granted: granted)
             }
         }
         guard let document = try reader.document(reader.databases.resources, key, skip: 1) else { return nil }

@@ -82,4 +82,10 @@ package final class CompiledTenant: Sendable {
         let file = files.indices.contains(Int(rule.range.file)) ? files[Int(rule.range.file)].name : ""
         return RuleReference(name: rule.name, file: file, line: UInt64(max(0, rule.range.line)), reason: rule.reason)
     }
+
+    static func reference(_ offer: CheckedOffer, _ files: [SourceFile]) -> RuleReference {
+        let file = files.indices.contains(Int(offer.range.file)) ? files[Int(offer.range.file)].name : ""
+        return RuleReference(
+            name: offer.name, file: file, line: UInt64(max(0, offer.range.line)), reason: offer.reason)
+    }
 }

@@ -49,15 +49,19 @@ package final class TenantSurvey {
     /// The device that was named; without one the session's counts.
     private var deviceName: String?
     private var isDeviceAssumed = false
+    /// What the policies were taken for (`Generations.moves`).
+    private let stateGeneration: UInt64
 
     package var program: Program { compiled.program }
     package var catalog: Catalog { program.catalog }
 
     /// Takes the newest snapshot and the policies that decide on it.
-    package init(_ store: Store, tenant: String, now: Int64) throws(SurveyError) {
+    /// - Parameter board: where the policies are kept compiled; nil compiles them.
+    package init(_ store: Store, tenant: String, now: Int64, board: PolicyBoard? = nil) throws(SurveyError) {
         self.now = now
         do throws(StoreError) {
-            let state = try PolicyBoard(store: store).load(tenant)
+            let state = try (board ?? PolicyBoard(store: store)).refresh(tenant)
+            stateGeneration = state.generation
             guard let compiled = state.compiled else { throw StoreError(.versionUnknown, state.message) }
             reader = try TenantReader(store, tenant: tenant)
             try reader.renew()
@@ -261,6 +265,34 @@ package final class TenantSurvey {
         if verdict.cause != .rules { answer.cause = AnswerWriter.cause(verdict, compiled) }
         if verdict.kind == .stepUp { answer.stepUp = AnswerWriter.stepUp(verdict, catalog) }
         return answer
+    }
+
+    /// Whether the subject as it stands may take a role, an index of the policies', for so long.
+    package func takes(_ role: Int, for duration: Int64?) throws(SurveyError) -> RoleVerdict {
+        try load()
+        return program.takes(role, for: duration, inputs, &scratch)
+    }
+
+    /// What the answers rest on; nil when another version was activated between policies and snapshot.
+    package func basis() throws(SurveyError) -> DecisionBasis? {
+        do throws(StoreError) {
+            let generations = try reader.generations()
+            guard generations.moves == stateGeneration else { return nil }
+            var read = [EntityName(type: catalog.entities[inputs.subjectType].name, id: subjectName)]
+            if let sessionName { read.append(EntityName(type: "session", id: sessionName)) }
+            if let id = deviceName ?? sessionDevice { read.append(EntityName(type: "device", id: id)) }
+            return DecisionBasis(
+                sequence: try reader.lastSequence(), generations: generations, entities: read)
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    /// The device that the session names.
+    private var sessionDevice: String? {
+        let slot = program.sessionSlots.device
+        guard sessionName != nil, inputs.session.validUntil(slot) == RecordLayout.forever else { return nil }
+        return inputs.session.string(inputs.session.payload(slot))?.text
     }
 
     /// The question as it stands with all it reads.

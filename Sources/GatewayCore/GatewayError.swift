@@ -46,8 +46,8 @@ extension GatewayError {
     package init(_ error: StoreError) {
         let status: HTTPResponse.Status =
             switch error.code {
-            case .tenantUnknown, .versionUnknown: .notFound
-            case .tenantExists, .groupCycle, .conflict: .conflict
+            case .tenantUnknown, .versionUnknown, .grantUnknown: .notFound
+            case .tenantExists, .groupCycle, .conflict, .grantEnded, .tooManyGrants: .conflict
             case .tenantInvalid, .valueInvalid, .idInvalid, .unknownEntityType, .unknownSignal: .badRequest
             case .policiesRejected, .budgetExceeded: .unprocessableContent
             case .storeFull, .diskFull: .init(code: 507, reasonPhrase: "Insufficient Storage")

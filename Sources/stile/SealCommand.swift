@@ -8,8 +8,8 @@ struct SealTenant: ParsableCommand {
         commandName: "seal",
         abstract: "Seal what the store holds of a tenant; once more, and its data key changes.",
         discussion: """
-            Users, groups, sessions, devices, resources, signals, views, policies and the log of changes are sealed with \
-            AES-256-GCM under a data key of the tenant. That key lies in the registry, wrapped by the tenant's own key: \
+            Users, groups, sessions, devices, resources, signals, grants, views, policies and the log of changes are sealed \
+            with AES-256-GCM under a data key of the tenant. That key lies in the registry, wrapped by the tenant's own key: \
             a file of 32 bytes, DIRECTORY/<tenant>.key, that its owner alone can read and that is made when it is missing. \
             DIRECTORY is what STILE_KEYS names (a place on another disk, or systemd's credentials), else control/keys in \
             the store. Every process that uses the store needs it; without the key nothing of the tenant can be read.

@@ -26,7 +26,8 @@ struct Stile: ParsableCommand {
             CheckCommand.self, FormatCommand.self, TestCommand.self, AskCommand.self, WhyCommand.self,
             ExplainCommand.self, CompareCommand.self, WhoCommand.self, WhatCommand.self, PlanCommand.self,
             DrawCommand.self, CatalogCommand.self, LanguageServerCommand.self,
-            DevCommand.self, TenantCommand.self, LoadCommand.self, PolicyCommand.self, VerifyCommand.self,
+            DevCommand.self, TenantCommand.self, LoadCommand.self, PolicyCommand.self, GrantCommand.self,
+            VerifyCommand.self,
             LogCommand.self, ShadowCommand.self, StatusCommand.self, CredentialCommand.self, EncodeCommand.self,
         ])
 }

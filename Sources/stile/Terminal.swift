@@ -201,7 +201,8 @@ func report(_ error: StoreError, files: [SourceFile] = []) -> ExitCode {
     case .valueInvalid, .idInvalid, .groupCycle, .unknownEntityType, .unknownSignal, .policiesRejected, .tenantInvalid,
         .tenantExists, .budgetExceeded:
         return Exit.data
-    case .storeMissing, .tenantUnknown, .versionUnknown: return Exit.noInput
+    case .storeMissing, .tenantUnknown, .versionUnknown, .grantUnknown: return Exit.noInput
+    case .grantEnded: return Exit.findings
     default: return Exit.store
     }
 }

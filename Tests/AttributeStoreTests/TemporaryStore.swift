@@ -132,11 +132,28 @@ struct RandomChanges {
         return (state >> 33) % bound
     }
 
+    /// Ids that are the same for the same seed.
+    private mutating func uniqueID(_ number: UInt64) -> UniqueID {
+        UniqueID("00000000-0000-4000-8000-00000000000\(number)") ?? UniqueID()
+    }
+
+    /// A role that is taken, or given up: refused where the subject is not there or has not taken it.
+    private mutating func role(_ id: String, _ step: Int) -> Change {
+        let subject = EntityName(type: "user", id: id)
+        let grant = uniqueID(next(8))
+        if next(3) == 0 { return .revokeGrant(id: grant, subject: subject, at: Int64(step), by: "t", reason: "") }
+        return .putGrant(
+            RoleGrant(
+                id: grant, subject: subject, role: next(2) == 0 ? "operator" : "auditor", since: Int64(step),
+                until: Int64(step) + 20 + Int64(next(50)), reason: "r", by: "t", version: 1, offer: "o", place: "p"))
+    }
+
     /// - Parameter step: the instant of a signal.
     mutating func change(_ step: Int) throws -> Change {
         let id = "u\(next(6))"
         let target = "g\(next(4))"
-        switch next(10) {
+        switch next(12) {
+        case 10, 11: return role(id, step)
         case 0, 1: return try user(id, #"{"level":\#(next(6))}"#, active: next(4) > 0)
         case 2: return .deleteSubject(type: "user", id: id)
         case 3: return group(target, next(2) == 0 ? "Staff" : "Team", ["u\(next(6))", "u\(next(6))"])

@@ -5,6 +5,7 @@
 
 Uses Python's own library alone. Each test is a function named for the behaviour it holds.
 """
+import datetime
 import http.client
 import io
 import json
@@ -322,7 +323,13 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
     world = World()
     mine, other = world.tenant("mine"), world.tenant("other")
     base = "/admin/v1/tenants/other"
+    offer = 'policy "Offers" { offer role approver for at most 1h to user in group "Payroll Approvers" }'
+    text = next(file["text"] for file in files() if file["name"] == "payroll.stile")
+    pushed = world.ask("POST", f"{base}/policies", other, {"files": files(payroll=text + offer)}, {"If-Match": "*"})
+    expect(pushed.status == 201, pushed)
+    taken = {"subject": {"type": "user", "id": "ada"}, "role": "approver", "reason": "only-there"}
     theirs = {
+        "grant": world.ask("POST", f"{base}/grants", other, taken).json["grant"]["id"],
         "version": world.ask("GET", f"{base}/policies", other).json["versions"][0]["id"],
         "credential": world.ask("GET", f"{base}/credentials", other).json["credentials"][0]["id"],
         "session": "only-there", "type": "payrun", "id": "only-there",
@@ -347,7 +354,7 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
             "resource": {"type": "payrun", "id": "p"}},
         "who": {"action": {"name": "read"}, "resource": {"type": "payrun", "id": "only-there"}},
         "what": {"subject": {"type": "user", "id": "only-there"}}, "assignments": {"files": []},
-        "shadow": {"version": theirs["version"]},
+        "shadow": {"version": theirs["version"]}, "grants": taken,
     }
     before = world.ask("GET", f"{base}/activation", other).body
     seen, walked = set(), 0
@@ -400,6 +407,8 @@ def test_nothing_of_another_tenant_can_be_reached_or_learnt():
     expect(mixed.status == 404 and mixed.code == "not_found", "their version is no candidate of mine", mixed)
     expect(world.ask("GET", f"{base}/shadow", other).json["candidate"] is None, "nobody started one there")
     expect(world.ask("GET", f"{base}/activation", other).body == before, "nothing was changed")
+    expect(world.ask("GET", f"{base}/grants/{theirs['grant']}", other).json["state"] == "active", "it was not revoked")
+    expect(world.ask("GET", f"{own}/grants", mine).json == {"grants": []}, "theirs are not listed")
     kept = world.ask("GET", f"{base}/resources/payrun/only-there", other)
     expect(kept.json["properties"] == {"total": 7}, kept)
     expect(walked > 100, walked)
@@ -851,6 +860,83 @@ def test_resources_sessions_and_signals_are_shown_and_changed():
     device = world.ask("GET", f"{base}/subjects/device/laptop-1/signals", admin).json["signals"]
     expect(device and device[0]["name"] == "compliant" and device[0]["live"], device)
     expect("expires" in device[0], "the catalog's lifetime is told")
+    world.close()
+
+
+def test_roles_are_taken_for_a_time():
+    world = World()
+    admin = world.tenant("ops", policies=os.path.join(os.path.dirname(LEDGER), "just-in-time"))
+    pep, auditor = world.credential("pep", "ops"), world.credential("auditor", "ops")
+    base = "/admin/v1/tenants/ops"
+    sam = {"type": "user", "id": "sam"}
+    request = {"subject": sam, "role": "operator", "reason": "OPS-17", "session": "s-sam", "duration": 3600}
+    question = {"subject": sam, "action": {"name": "restart"}, "resource": {"type": "system", "id": "db-1"},
+                "session": "s-sam"}
+
+    def decides(outcome):
+        asked = stile("ask", "--json", "--socket", world.decision, "--tenant", "ops", json.dumps(question), check=False)
+        found = json.loads(asked)["context"]
+        expect(found["outcome"] == outcome, outcome, found)
+        return found
+
+    decides("deny")
+    asked = world.ask("POST", f"{base}/grants", pep, {k: v for k, v in request.items() if k != "session"})
+    expect(asked.status == 200 and asked.json["outcome"] == "step_up", asked)
+    expect(asked.json["step_up"] == {"acr_values": "mfa", "max_age": 300, "assurance": "mfa"}, asked)
+    for change, code in [({"duration": 5 * 3600}, "duration_too_long"), ({"role": "engineer"}, "not_offered"),
+                         ({"role": "boss"}, "unknown_role")]:
+        denied = world.ask("POST", f"{base}/grants", pep, request | change)
+        expect(denied.status == 200 and denied.json["outcome"] == "denied" and denied.json["code"] == code, denied)
+    expect(world.ask("POST", f"{base}/grants", pep, request | {"duration": 5 * 3600}).json["at_most"] == 4 * 3600)
+    for change in [{"reason": ""}, {"reason": "  "}, {"reason": "x" * 1001}, {"reason": "\u00e4" * 600}, {"duration": 0},
+                   {"session": "none"}, {"subject": {"type": "nothing", "id": "sam"}}, {"more": 1}]:
+        wrong = world.ask("POST", f"{base}/grants", pep, request | change)
+        expect(wrong.status == 400, change, wrong)
+    expect(world.ask("POST", f"{base}/grants", auditor, request).status == 403)
+    expect(world.ask("GET", f"{base}/grants", admin).json == {"grants": []})
+    decides("deny")
+
+    taken = world.ask("POST", f"{base}/grants", pep, request)
+    expect(taken.status == 200 and taken.json["outcome"] == "granted", taken)
+    grant = taken.json["grant"]
+    expect(grant["state"] == "active" and grant["offer"] == "Systems/standby-cover" and grant["reason"] == "OPS-17", grant)
+    until = datetime.datetime.fromisoformat(grant["until"])
+    expect(decides("permit")["valid_until_ms"] <= until.timestamp() * 1000, "the answer ends with the grant")
+    expect(world.ask("GET", f"{base}/grants/{grant['id']}", auditor).json == grant)
+    expect(world.ask("GET", f"{base}/grants/{grant['id']}", pep).status == 403)
+    expect(json.loads(stile("grant", "show", grant["id"], "--store", world.store, "--tenant", "ops", "--json")) == grant,
+           "the tool says the same")
+    for index in range(5):
+        expect(world.ask("POST", f"{base}/grants", admin, request).json["outcome"] == "granted")
+    found, after = [], ""
+    while True:
+        page = world.ask("GET", f"{base}/grants?limit=2{after}", auditor).json
+        found += [g["id"] for g in page["grants"]]
+        if "next" not in page:
+            break
+        after = f"&after={page['next']}"
+    expect(len(found) == 6 and len(set(found)) == 6, found)
+    of_sam = "subject_type=user&subject_id=sam"
+    for query, count in [(of_sam, 6), ("role=operator", 6), ("role=engineer", 0), ("state=active", 6), ("state=ended", 0),
+                         ("subject_type=user&subject_id=eve", 0), (f"{of_sam}&role=operator&state=active", 6)]:
+        expect(len(world.ask("GET", f"{base}/grants?{query}", admin).json["grants"]) == count, query)
+    expect(world.ask("GET", f"{base}/grants?subject_id=sam", admin).status == 400)
+
+    expect(world.ask("POST", f"{base}/grants/{grant['id']}/revoke", auditor, {}).status == 403)
+    for id in found:
+        ended = world.ask("POST", f"{base}/grants/{id}/revoke", pep, {"reason": "done"})
+        expect(ended.status == 200 and ended.json["state"] == "revoked" and ended.json["ended_because"] == "done", ended)
+    decides("deny")
+    again = world.ask("POST", f"{base}/grants/{grant['id']}/revoke", admin, {})
+    expect(again.status == 409 and again.code == "grant_ended", again)
+    nobody = "00000000-0000-4000-8000-000000000000"
+    expect(world.ask("POST", f"{base}/grants/{nobody}/revoke", admin, {}).code == "not_found")
+    expect(world.ask("GET", f"{base}/grants/{nobody}", admin).status == 404)
+    expect(world.ask("GET", f"{base}/grants/x", admin).status == 404)
+    for index in range(64):
+        expect(world.ask("POST", f"{base}/grants", admin, request).json["outcome"] == "granted")
+    full = world.ask("POST", f"{base}/grants", admin, request)
+    expect(full.status == 409 and full.code == "too_many_grants", full)
     world.close()
 
 
