@@ -55,6 +55,7 @@ public struct TenantReader: ~Copyable {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
         snapshot = transaction.id
+        if cache.hasWaste { cache.startGeneration() }
         if snapshot != cachedSnapshot {
             cache.startGeneration()
             for index in presence.indices { presence[index] = 0 }
@@ -116,7 +117,7 @@ public struct TenantReader: ~Copyable {
         // Only views of the snapshot at hand are in the cache, and only of ids that are not too long.
         if let known = unsafe cache.find(prefix, id, hash: hash) {
             if unsafe known.first == RecordLayout.plain { return unsafe RecordView(known) }
-            return try unsafe opened(known, prefix.count &+ id.count)
+            return try unsafe opened(known, prefix.count &+ id.count, hash)
         }
         return try unsafe search(prefix, id, hash)
     }
@@ -133,7 +134,7 @@ public struct TenantReader: ~Copyable {
         do throws(LMDBError) {
             if let value = try unsafe transaction.get(databases.views, key.borrowed) {
                 unsafe cache.store(key.borrowed, hash: hash, value)
-                return try unsafe record(value)
+                return try unsafe record(value, key.borrowed, hash)
             }
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
@@ -156,23 +157,26 @@ public struct TenantReader: ~Copyable {
         return unsafe workshop.lend(bytes)
     }
 
-    /// The record in a value whose place was known; its key, of `count` bytes, lies just before it.
+    /// The record in a sealed value whose place was known; its key, of `count` bytes, lies just before it.
     @inline(never)
     @usableFromInline
-    func opened(_ value: UnsafeRawBufferPointer, _ count: Int) throws(StoreError) -> RecordView {
+    mutating func opened(_ value: UnsafeRawBufferPointer, _ count: Int, _ hash: UInt64) throws(StoreError) -> RecordView
+    {
         do throws(LMDBError) {
-            guard unsafe value.first == Key.sealed else { return unsafe RecordView(value) }
-            return try unsafe RecordView(seal.open(value, databases.views, ViewCache.key(of: value, count)))
+            return try unsafe record(value, ViewCache.key(of: value, count), hash)
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
     }
 
-    /// The record in a value of `views` whose key is in `key`.
-    @inline(__always)
-    private func record(_ value: UnsafeRawBufferPointer) throws(LMDBError) -> RecordView {
+    /// The record in a value of `views`, opened where it is sealed.
+    private mutating func record(
+        _ value: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer, _ hash: UInt64
+    ) throws(LMDBError) -> RecordView {
         guard unsafe value.first == Key.sealed else { return unsafe RecordView(value) }
-        return try unsafe RecordView(seal.open(value, databases.views, key.borrowed))
+        let plain = try unsafe seal.open(value, databases.views, key)
+        unsafe cache.keep(plain, of: value, key, hash: hash)
+        return unsafe RecordView(plain)
     }
 
     /// False when the snapshot has no view of the type at all: an application that registers no resources pays nothing

@@ -6,6 +6,8 @@
 // points into the store's map, which stays mapped while the environment is open; `startGeneration` is called whenever the
 // snapshot's id moves, before any look-up. The bytes just before a place are those of its key (checked when it is
 // stored), so comparing them with the key that is asked for is safe and decides equality: the length is in the entry.
+// A place may also lie in `opened`, a mapping of `openedRoom` bytes that goes with the cache: there too the key stands before
+// the view, and what was put there stays as it is until the next generation.
 
 public import CLinux
 public import DecisionEngine
@@ -35,6 +37,10 @@ public struct ViewCache: ~Copyable {
     /// Bytes that all caches of the process may take together. Beyond it they stop to grow.
     static let budget = 32 << 20
     private static let taken = Atomic<Int>(0)
+    /// Bytes that the opened views of all caches of the process may take together, and of one.
+    static let openedBudget = 32 << 20
+    private static let openedRoom = openedBudget
+    private static let openedTaken = Atomic<Int>(0)
 
     /// Buckets of `ways` entries; nil before the first place is stored.
     public private(set) var entries: UnsafeMutablePointer<Entry>?
@@ -45,10 +51,21 @@ public struct ViewCache: ~Copyable {
     /// Places stored in this generation.
     private var stored = 0
     private var canGrow = true
+    /// Views that were opened, for a tenant that seals: nil before the first. Their memory is in no dump of the process.
+    private var opened: UnsafeMutableRawPointer?
+    private var openedUsed = 0
+    /// Bytes that may be used now, all taken from the budget.
+    private var openedLimit = 0
+    /// Views lie in `opened` that no entry leads to any more: start a generation as soon as none is lent.
+    private(set) var hasWaste = false
 
     init() {}
 
     deinit {
+        if let opened = unsafe opened {
+            unsafe munmap(opened, Self.openedRoom)
+            Self.openedTaken.wrappingSubtract(openedLimit, ordering: .relaxed)
+        }
         guard let entries = unsafe entries else { return }
         unsafe free(entries)
         Self.taken.wrappingSubtract(buckets * Self.ways * MemoryLayout<Entry>.stride, ordering: .relaxed)
@@ -58,6 +75,8 @@ public struct ViewCache: ~Copyable {
     mutating func startGeneration() {
         generation &+= 1
         stored = 0
+        openedUsed = 0
+        hasWaste = false
         if generation == 0, let entries = unsafe entries {
             unsafe entries.update(repeating: Entry(word: 0, generation: 0, lengths: 0), count: buckets * Self.ways)
             generation = 1
@@ -156,6 +175,57 @@ public struct ViewCache: ~Copyable {
         unsafe entries = memory.bindMemory(to: Entry.self, capacity: more * Self.ways)
         buckets = more
         stored = 0
+        hasWaste = openedUsed > 0
+    }
+
+    /// Keeps a view that was opened, so that it is opened once a snapshot; the entry of the sealed one leads to it from now on.
+    /// - Parameter sealed: its value in the map, whose place is stored.
+    mutating func keep(
+        _ plain: UnsafeRawBufferPointer, of sealed: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer, hash: UInt64
+    ) {
+        guard let entries = unsafe entries, let from = plain.baseAddress, let keyFrom = key.baseAddress,
+            let place = sealed.baseAddress
+        else { return }
+        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        let word = UInt64(UInt(bitPattern: place)) | (hash >> 48) << 48
+        for way in 0..<Self.ways {
+            guard unsafe bucket[way].word == word && bucket[way].generation == generation else { continue }
+            let offset = (openedUsed &+ key.count &+ 15) & ~15
+            guard offset &+ plain.count <= openedLimit || takeRoom(offset &+ plain.count), let opened = unsafe opened
+            else {
+                return
+            }
+            let target = unsafe opened + offset
+            unsafe (target - key.count).copyMemory(from: keyFrom, byteCount: key.count)
+            unsafe target.copyMemory(from: from, byteCount: plain.count)
+            openedUsed = offset &+ plain.count
+            unsafe bucket[way].word = UInt64(UInt(bitPattern: target)) | (hash >> 48) << 48
+            unsafe bucket[way].lengths =
+                UInt32(truncatingIfNeeded: plain.count) | UInt32(truncatingIfNeeded: key.count) << 22
+            return
+        }
+    }
+
+    /// More room for opened views, while the process has some; maps the memory at first.
+    private mutating func takeRoom(_ end: Int) -> Bool {
+        guard end <= Self.openedRoom else { return false }
+        if unsafe opened == nil {
+            let memory = unsafe mmap(
+                nil, Self.openedRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return false }
+            _ = unsafe madvise(memory, Self.openedRoom, MADV_DONTDUMP)
+            _ = unsafe madvise(memory, Self.openedRoom, MADV_HUGEPAGE)
+            unsafe opened = memory
+        }
+        while openedLimit < end {
+            let step = min(Self.largePage, Self.openedRoom - openedLimit)
+            if Self.openedTaken.wrappingAdd(step, ordering: .relaxed).newValue > Self.openedBudget {
+                Self.openedTaken.wrappingSubtract(step, ordering: .relaxed)
+                return false
+            }
+            openedLimit += step
+        }
+        return true
     }
 
     /// A hash of a key, from its prefix's and the id; only its spread matters, a place is checked against the key itself.

@@ -106,6 +106,38 @@ import Testing
         #expect(try temporary.differences() == [], "seed \(seed)")
     }
 
+    @Test func aViewIsKeptOpenedForASnapshotAndNoLonger() throws {
+        let temporary = try sealed()
+        var writer = try temporary.writer()
+        // More than the first places, so that they grow while opened views are kept.
+        let count = 2_500
+        try writer.append(try (0..<count).map { try user("u\($0)", #"{"level":\#($0 % 6)}"#) }, time: 1)
+        var reader = try TenantReader(temporary.store, tenant: "t")
+        try reader.renew()
+        let prefixes = ViewPrefixes(layout: try reader.generations().layout, types: ["user"])
+        defer { withExtendedLifetime(prefixes) {} }
+        func level(_ user: Int) throws -> UInt64 {
+            var id = "u\(user)"
+            return try id.withUTF8 { bytes in
+                try unsafe reader.view(prefixes[0], id: UnsafeRawBufferPointer(bytes)).payload(1)
+            }
+        }
+        for _ in 0..<4 {
+            try reader.renew()
+            for user in 0..<count { #expect(try level(user) == UInt64(user % 6)) }
+        }
+        for round in 1...3 {
+            try writer.append([try user("u7", #"{"level":\#(round)}"#)], time: 1)
+            // The snapshot at hand stays what it was.
+            #expect(try level(7) == UInt64(round == 1 ? 1 : round - 1))
+            try reader.renew()
+            for _ in 0..<2 {
+                #expect(try level(7) == UInt64(round))
+                #expect(try level(8) == 2)
+            }
+        }
+    }
+
     @Test func aValuePutInAnothersPlaceIsRefused() throws {
         let temporary = try sealed()
         var writer = try temporary.writer()
