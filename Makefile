@@ -34,7 +34,7 @@ PEERS_PYTHON := $(PEERS)/bin/python3
 # Where the programs lie that are installed.
 BINARIES ?= .build/release
 
-.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test fuzz lint prove demo bench bench-table bench-engine bench-compile install install-libstile install-manual clean
+.PHONY: help prepare prepare-tests build build-gateway install-gateway libstile test fuzz lint prove demo bench bench-table bench-engine bench-compile bench-http install install-libstile install-manual clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -111,6 +111,11 @@ bench-compile: prepare ## Compile growing and adversarial policies: table, plot,
 	$(CORE) $(SWIFT) build -c release --product engine-bench
 	@python3 benchmarks/engine.py .build/release --compile
 
+bench-http: build build-gateway ## Measure AuthZEN over HTTP beside a fixed answer of the same framework; writes benchmarks/results/http.json
+	$(call install_missing,wrk gcc util-linux)
+	$(RELEASE) http-floor
+	@python3 benchmarks/over_http.py .build/release benchmarks/results/http.json
+
 bench-table: ## Put the figures of the last run into README.md
 	@mkdir -p benchmarks/out
 	@$(SWIFT) build --package-path benchmarks -c release --product bench >benchmarks/out/build.log 2>&1 || { tail -20 benchmarks/out/build.log >&2; exit 1; }
@@ -153,7 +158,7 @@ install-gateway: build-gateway install-manual ## Install the gateway, its units 
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/stile-gateway.service systemd/stile-gateway-*.socket
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile systemd/gateway.json systemd/stile-gateway-network.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile/proxies systemd/proxies/*
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json grammar/authzen.openapi.json
 
 prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: random policies, Cedar's answers, stale answers, killed writers, hostile frames
 	STILE_PROVE_TRIPLES=1000000 $(SWIFT) test --filter DifferentialTests
@@ -172,7 +177,7 @@ prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: rando
 	RESTARTS=100 bash Tests/BlackBox/restarts.sh .build/release
 	ACTIVATIONS=1000 SIGNALS=100000 UPDATES=1000000 QUIET=20 LIMIT=2 URGENT=1 \
 	  bash Tests/BlackBox/churn.sh .build/release benchmarks/results/churn.json
-	KILLS=100 python3 Tests/BlackBox/gateway.py .build/release
+	KILLS=100 TIMES=300 TIMES_LIMIT=1.25 python3 Tests/BlackBox/gateway.py .build/release
 	python3 Tests/BlackBox/authzen.py .build/release
 	python3 Tests/BlackBox/schemathesis.py .build/release $(SCHEMATHESIS)/bin/schemathesis 100
 
@@ -180,7 +185,7 @@ fuzz: prepare ## Fuzz parser, checker and compiler with libFuzzer, each for SECO
 	bash Tests/Fuzz/run.sh $(or $(SECONDS),60)
 
 lint: ## Check the layout of the source
-	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/Sources
+	$(SWIFT) format lint --strict --recursive --parallel Sources Tests benchmarks/engine benchmarks/http benchmarks/Sources
 
 test: prepare-tests peers ## Run all tests
 	$(SWIFT) build --build-tests

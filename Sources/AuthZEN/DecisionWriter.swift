@@ -9,10 +9,16 @@ package import StrictJSON
 package struct DecisionWriter: Sendable {
     package var json: JSONWriter
     /// The last instant and its text: the decisions of a batch have one.
-    private var instant: (milliseconds: UInt64, text: String)?
+    private var instant: (milliseconds: UInt64, text: [UInt8])?
+    /// What the last decision of a batch had to say of its reasons: most others say the same, so they are written once.
+    private var known: (kind: Decision.Kind, reasons: [Decision.Reason], text: [UInt8])?
+    private let isBatch: Bool
 
     /// - Parameter count: decisions that are expected.
-    package init(count: Int = 1) { json = JSONWriter(capacity: 128 + 384 * count) }
+    package init(count: Int = 1) {
+        json = JSONWriter(capacity: 128 + 384 * count)
+        isBatch = count > 1
+    }
 
     /// Appends a decision; whether it is a permit to this application.
     @discardableResult
@@ -48,11 +54,8 @@ package struct DecisionWriter: Sendable {
 
     private mutating func facts(_ decision: Decision, _ kind: String) {
         json.raw("\"evaluation_id\":\"")
-        for half in [decision.id.high, decision.id.low] {
-            for shift in stride(from: 56, through: 0, by: -8) {
-                json.hexadecimal(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
-            }
-        }
+        json.hexadecimal(decision.id.high)
+        json.hexadecimal(decision.id.low)
         json.raw("\",\"evaluated_at\":\"")
         json.raw(text(decision.evaluatedAt.milliseconds))
         json.raw("\",\"snapshot_id\":\"")
@@ -69,51 +72,82 @@ package struct DecisionWriter: Sendable {
         json.raw("\"")
     }
 
-    private mutating func text(_ milliseconds: UInt64) -> String {
+    private mutating func text(_ milliseconds: UInt64) -> [UInt8] {
         if let instant, instant.milliseconds == milliseconds { return instant.text }
         let text = Self.format(milliseconds)
         instant = (milliseconds, text)
         return text
     }
 
-    private static func format(_ milliseconds: UInt64) -> String { Instant.format(Int64(clamping: milliseconds)) }
+    private static func format(_ milliseconds: UInt64) -> [UInt8] { Instant.utf8(Int64(clamping: milliseconds)) }
 
     private static let denied = "You do not have permission to do this."
     private static let stepUp = "Please sign in again to confirm that it is you."
 
     private mutating func why(_ decision: Decision) {
-        var user: [String] = []
-        var admin: [String] = []
-        for reason in decision.reasons {
-            admin.append("\(reason.rule) (\(reason.file):\(reason.line))")
-            if let because = reason.because { user.append(because) }
+        let (reasons, cause) = (decision.reasons, decision.cause)
+        if let known, cause == nil, known.kind == decision.kind, known.reasons == reasons {
+            return json.raw(known.text)
         }
-        if let cause = decision.cause { admin.append("\(cause.code): \(cause.message)") }
-        if admin.isEmpty { admin.append("no rule permits it") }
+        let start = json.bytes.count
+        write(reasons, cause, decision.kind)
+        if let cause, decision.kind == .error { error(cause) }
+        if isBatch, cause == nil { known = (decision.kind, reasons, Array(json.bytes[start...])) }
+    }
+
+    private mutating func write(_ reasons: [Decision.Reason], _ cause: Decision.Cause?, _ kind: Decision.Kind) {
         let status: String
-        switch decision.kind {
+        switch kind {
         case .permitted: status = "200"
         case .stepUp: status = "401"
         case .forbidden, .notPermitted: status = "403"
-        case .error: status = String(Self.status(decision.cause))
+        case .error: status = String(Self.status(cause))
         }
-        if user.isEmpty, decision.kind != .permitted { user = [decision.kind == .stepUp ? Self.stepUp : Self.denied] }
-        reasons(status, admin: admin.joined(separator: "; "), user: user.isEmpty ? nil : user.joined(separator: " "))
-        if decision.kind == .error, let cause = decision.cause { error(cause) }
+        begin("reason_admin", status)
+        for (index, reason) in reasons.enumerated() {
+            if index > 0 { json.raw("; ") }
+            json.escaped(reason.rule)
+            json.raw(" (")
+            json.escaped(reason.file)
+            json.raw(":")
+            json.number(UInt64(clamping: reason.line))
+            json.raw(")")
+        }
+        if let cause {
+            if !reasons.isEmpty { json.raw("; ") }
+            json.escaped(cause.code)
+            json.raw(": ")
+            json.escaped(cause.message)
+        } else if reasons.isEmpty {
+            json.raw("no rule permits it")
+        }
+        json.raw("\"}")
+        let words = reasons.compactMap(\.because)
+        if words.isEmpty, kind == .permitted { return }
+        begin("reason_user", status)
+        if words.isEmpty { json.escaped(kind == .stepUp ? Self.stepUp : Self.denied) }
+        for (index, because) in words.enumerated() {
+            if index > 0 { json.raw(" ") }
+            json.escaped(because)
+        }
+        json.raw("\"}")
     }
 
-    private mutating func reasons(_ status: String, admin: String, user: String?) {
-        json.raw(",\"reason_admin\":{\"")
+    /// An object of one text, by a status: what comes is the text's inside.
+    private mutating func begin(_ member: String, _ status: String) {
+        json.raw(",\"")
+        json.raw(member)
+        json.raw("\":{\"")
         json.raw(status)
-        json.raw("\":")
-        json.string(admin)
-        json.raw("}")
-        guard let user else { return }
-        json.raw(",\"reason_user\":{\"")
-        json.raw(status)
-        json.raw("\":")
-        json.string(user)
-        json.raw("}")
+        json.raw("\":\"")
+    }
+
+    private mutating func reasons(_ status: String, admin: String, user: String) {
+        for (member, text) in [("reason_admin", admin), ("reason_user", user)] {
+            begin(member, status)
+            json.escaped(text)
+            json.raw("\"}")
+        }
     }
 
     private mutating func error(_ cause: Decision.Cause) {

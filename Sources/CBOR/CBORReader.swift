@@ -369,6 +369,18 @@ public struct CBORReader {
     @discardableResult
     public mutating func skip() throws(CBORError) -> Range<Int> { try skip(depth: 0) }
 
+    /// Takes the next item when its bytes are those of an earlier whole item, which need not be read again then.
+    /// - Returns: whether they are; if not, nothing was taken.
+    public mutating func takeRepeated(_ earlier: Range<Int>) -> Bool {
+        // Items end themselves: what begins with a whole item's bytes is that item.
+        guard let base = unsafe base, !earlier.isEmpty, earlier.upperBound <= position,
+            end - position >= earlier.count,
+            unsafe memcmp(base + earlier.lowerBound, base + position, earlier.count) == 0
+        else { return false }
+        position += earlier.count
+        return true
+    }
+
     /// Skips a number, a truth value, null or a text that takes one byte of head: most of what frames hold.
     @inline(__always)
     private mutating func skipShort() -> Bool {

@@ -32,7 +32,11 @@ final class ConnectionPace {
     }
 
     private(set) var stage = Stage.idle
-    private var deadline: Scheduled<Void>?
+    /// When the stage has lasted too long; nil while an answer is made.
+    private var due: NIODeadline?
+    /// When the connection looks at `due` next. A request goes through four stages, so an alarm is not moved each time: it
+    /// rings early at most and is set anew then.
+    private var alarm: (at: NIODeadline, scheduled: Scheduled<Void>)?
     private let limits: GatewayLimits
     /// Ends the connection, with a word when a request is under way.
     var expire: ((Stage) -> Void)?
@@ -57,26 +61,38 @@ final class ConnectionPace {
     func answeredAll() { enter(.idle) }
 
     func stop() {
-        deadline?.cancel()
-        deadline = nil
+        alarm?.scheduled.cancel()
+        alarm = nil
+        due = nil
         expire = nil
     }
 
     private func enter(_ next: Stage) {
         stage = next
-        deadline?.cancel()
         let time: Int64
         switch next {
         case .idle: time = limits.idleTimeout
         case .head: time = limits.headTimeout
         case .body: time = limits.bodyTimeout
         case .answering:
-            deadline = nil
+            due = nil
             return
         }
-        deadline = loop.assumeIsolated().scheduleTask(in: .milliseconds(time)) { [weak self] in
-            self?.expire?(next)
-        }
+        let due = NIODeadline.now() + .milliseconds(time)
+        self.due = due
+        if let alarm, alarm.at <= due { return }
+        alarm?.scheduled.cancel()
+        setAlarm(due)
+    }
+
+    private func setAlarm(_ at: NIODeadline) {
+        alarm = (at, loop.assumeIsolated().scheduleTask(deadline: at) { [weak self] in self?.ring() })
+    }
+
+    private func ring() {
+        alarm = nil
+        guard let due else { return }
+        if due <= NIODeadline.now() { expire?(stage) } else { setAlarm(due) }
     }
 }
 

@@ -104,9 +104,10 @@ package struct GatewayServer: Sendable {
     ) async throws -> any Service {
         let log = RequestLog(surface: listener.surface)
         let runner = EndpointRunner(
+            try endpoints(listener.surface, services),
             gatekeeper: Gatekeeper(desk: services.desk, limits: configuration.limits), log: log)
-        let router = runner.router(try endpoints(listener.surface, services))
-        let handler = RequestHandler(responder: router.buildResponder(), log: log, logger: logger)
+        let handler = RequestHandler(
+            responder: runner.router().buildResponder(), runner: runner, log: log, logger: logger)
         let made = try await Listener(
             listener, limits: configuration.limits, handler: handler, identity: identity, group: group, logger: logger)
         logger.notice(

@@ -33,6 +33,8 @@ final class Listener<Responder: HTTPResponder>: Service where Responder.Context 
     private let logger: Logger
     private let server: NIOAsyncChannel<Accepted?, Never>
     private let quiescing: ServerQuiescingHelper
+    /// Where connections are served, by their loops; empty for Swift's pool.
+    private let executors: [ObjectIdentifier: LoopExecutor]
 
     /// Binds the socket; connections wait until `run`.
     init(
@@ -44,6 +46,9 @@ final class Listener<Responder: HTTPResponder>: Service where Responder.Context 
         self.handler = handler
         self.identity = identity
         self.logger = logger
+        // Decisions take microseconds and wait for `stiled` without a thread. What administrators ask for may compute for
+        // longer, so it stays off the loops.
+        executors = configuration.surface == .decisions ? LoopExecutor.each(of: group) : [:]
         let quiescing = ServerQuiescingHelper(group: group)
         self.quiescing = quiescing
         let setup = ConnectionSetup(configuration, limits, identity, logger)
@@ -96,11 +101,13 @@ final class Listener<Responder: HTTPResponder>: Service where Responder.Context 
     private func serve() async throws {
         let handler = handler
         let logger = logger
+        let executors = executors
         try await withThrowingDiscardingTaskGroup { group in
             try await server.executeThenClose { inbound in
                 for try await accepted in inbound {
                     guard let accepted else { continue }
-                    group.addTask {
+                    let executor = executors[ObjectIdentifier(accepted.connection.channel.eventLoop)]
+                    group.addTask(executorPreference: executor) {
                         let channel = HTTP1Channel(responder: handler.serve(accepted.info))
                         await channel.handle(value: accepted.connection, logger: logger)
                     }

@@ -11,12 +11,15 @@ import Synchronization
 /// Answers the requests of one surface.
 struct RequestHandler<Responder: HTTPResponder>: Sendable where Responder.Context == GatewayContext {
     let responder: Responder
+    /// Runs the endpoints whose paths have no parameter: what is asked most needs no router.
+    let runner: EndpointRunner
     let log: RequestLog
     let logger: Logger
     private let clock = DateHeader()
 
-    init(responder: Responder, log: RequestLog, logger: Logger) {
+    init(responder: Responder, runner: EndpointRunner, log: RequestLog, logger: Logger) {
         self.responder = responder
+        self.runner = runner
         self.log = log
         self.logger = logger
     }
@@ -31,10 +34,11 @@ struct RequestHandler<Responder: HTTPResponder>: Sendable where Responder.Contex
 
     private func answer(_ request: Request, _ connection: ConnectionInfo) async -> Response {
         let trace = TraceContext(request.headers)
-        let given = request.headers[.requestID]
+        let given = request.headers.value(.requestID)
         let context = GatewayContext(
             source: GatewaySource(
                 logger: logger, connection: connection, requestID: given ?? RequestIDs.next(), trace: trace))
+        if let response = await runner.respondDirectly(to: request, context) { return dressed(response, context) }
         // Endpoints answer their own errors; the router has one alone: there is no such path.
         var response = try? await responder.respond(to: request, context: context)
         if context.endpointPath?.hasPrefix("/") != true { response = nil }
@@ -53,26 +57,29 @@ struct RequestHandler<Responder: HTTPResponder>: Sendable where Responder.Contex
     /// The headers that every answer carries.
     private func dressed(_ response: Response, _ context: GatewayContext) -> Response {
         var response = response
-        response.headers[.requestID] = context.requestID
+        // No endpoint sets these itself, so there is nothing to look for and to replace.
+        response.headers.append(HTTPField(name: .requestID, value: context.requestID))
         if let trace = context.trace {
-            response.headers[.traceParent] = trace.parent
-            if let state = trace.state { response.headers[.traceState] = state }
+            response.headers.append(HTTPField(name: .traceParent, value: trace.parent))
+            if let state = trace.state { response.headers.append(HTTPField(name: .traceState, value: state)) }
         }
-        response.headers[.date] = clock.text(at: context.now)
-        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
-        response.headers[.contentTypeOptions] = "nosniff"
+        response.headers.append(HTTPField(name: .date, value: clock.text(at: context.now)))
+        if !response.headers.contains(.cacheControl) {
+            response.headers.append(HTTPField(name: .cacheControl, value: "no-store"))
+        }
+        response.headers.append(HTTPField(name: .contentTypeOptions, value: "nosniff"))
         return response
     }
 }
 
 /// Ids of requests whose caller gave none: unique, and no secret.
 enum RequestIDs {
-    private static let process = UInt64.random(in: 0...UInt64.max)
+    private static let process = String(UInt64.random(in: 0...UInt64.max), radix: 16) + "-"
     private static let count = Atomic<UInt64>(0)
 
     static func next() -> String {
         let number = count.wrappingAdd(1, ordering: .relaxed).newValue
-        return String(process, radix: 16) + "-" + String(number, radix: 16)
+        return process + String(number, radix: 16)
     }
 }
 

@@ -35,7 +35,7 @@ package struct Gatekeeper: Sendable {
         do throws(GatewayError) {
             caller = try identify(request, context)
         } catch {
-            if error.status == .unauthorized, request.headers[.authorization] != nil,
+            if error.status == .unauthorized, request.headers.contains(.authorization),
                 let seconds = failures.take(address(request, context.connection) ?? .init(context.connection.peer))
             {
                 var refusal = Self.slowDown(seconds, "this address, after so many refused credentials")
@@ -50,7 +50,7 @@ package struct Gatekeeper: Sendable {
 
     private func identify(_ request: Request, _ context: GatewayContext) throws(GatewayError) -> Caller {
         let connection = context.connection
-        guard let header = request.headers[.authorization] else {
+        guard let header = request.headers.value(.authorization) else {
             if case .user(let user) = connection.peer,
                 let trusted = connection.trusted.first(where: { $0.user == user })
             {
@@ -126,7 +126,7 @@ package struct Gatekeeper: Sendable {
     }
 
     private func address(_ request: Request, _ connection: ConnectionInfo) -> Address? {
-        if connection.isForwarded, let list = request.headers[.forwardedFor] {
+        if connection.isForwarded, let list = request.headers.value(.forwardedFor) {
             // The last entry is the one that our own proxy wrote.
             let last = list.split(separator: ",").last.map { $0.filter { !$0.isWhitespace } } ?? ""
             return Address(Self.network(String(last.prefix(64))))

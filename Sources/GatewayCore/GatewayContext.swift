@@ -76,7 +76,7 @@ package struct TraceContext: Sendable, Hashable {
 
     /// Nil when the headers are none that can be read: a trace starts anew then (section 4.3).
     package init?(_ headers: HTTPFields) {
-        guard let parent = headers[.traceParent], Self.isParent(parent) else { return nil }
+        guard let parent = headers.value(.traceParent), Self.isParent(parent) else { return nil }
         self.parent = parent
         state = headers[.traceState]
     }
@@ -98,6 +98,20 @@ package struct TraceContext: Sendable, Hashable {
             }
         }
         return !text.hasPrefix("ff") && bytes[3..<35].contains { $0 != 0x30 } && bytes[36..<52].contains { $0 != 0x30 }
+    }
+}
+
+extension HTTPFields {
+    /// The value of a field, as the subscript gives it: those of several fields of one name joined. Requests are looked through
+    /// seven times, and most have one field of a name or none, for which the subscript's general road took 4 % of an evaluation.
+    package func value(_ name: HTTPField.Name) -> String? {
+        guard contains(name) else { return nil }
+        var found: String?
+        for field in self where field.name == name {
+            if found != nil { return self[name] }
+            found = field.value
+        }
+        return found
     }
 }
 

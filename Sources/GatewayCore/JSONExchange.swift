@@ -11,7 +11,7 @@ package enum BodyReader {
     /// - Throws: `body_too_large` (413), before anything of it is read where its length is told beforehand.
     package static func bytes(_ request: Request, limit: Int) async throws(GatewayError) -> ByteBuffer {
         let refusal = GatewayError(.contentTooLarge, "body_too_large", "a body of more than \(limit) bytes")
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw refusal }
+        if let length = request.headers.value(.contentLength).flatMap({ Int($0) }), length > limit { throw refusal }
         do {
             return try await request.body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
@@ -44,7 +44,7 @@ package enum BodyReader {
 
     /// The media type of a body in lower case, without parameters; empty when there is none.
     package static func mediaType(_ headers: HTTPFields) -> String {
-        guard let header = headers[.contentType] else { return "" }
+        guard let header = headers.value(.contentType) else { return "" }
         if header == "application/json" { return header }
         return header.prefix { $0 != ";" }.filter { !$0.isWhitespace }.lowercased()
     }

@@ -86,12 +86,14 @@ private struct FrameFields {
 
     private static func items(_ reader: inout CBORReader) throws(CBORError) -> [Decision] {
         var decisions: [Decision] = []
+        var known: KnownReasons?
         for _ in 0..<(try reader.array()) {
             let start = reader.offset
-            var fields = AnswerFields()
+            var fields = AnswerFields(known: known)
             try reader.eachKey { (key, reader) throws(CBORError) in try fields.read(key, &reader) }
             guard let decision = fields.decision else { throw CBORError(.unexpectedType, at: start) }
             decisions.append(decision)
+            known = fields.known
         }
         return decisions
     }
@@ -130,6 +132,12 @@ private struct FrameFields {
     }
 }
 
+/// Reasons that an answer of a batch has given, and where: most others give the same, which are then shared.
+private struct KnownReasons {
+    let range: Range<Int>
+    let reasons: [Decision.Reason]
+}
+
 /// The fields of one answer.
 private struct AnswerFields {
     private var outcome = UInt64.max
@@ -143,6 +151,9 @@ private struct AnswerFields {
     private var cause: Decision.Cause?
     private var stepUp: Decision.StepUp?
     private var obligations: [Decision.Obligation] = []
+    private(set) var known: KnownReasons?
+
+    init(known: KnownReasons? = nil) { self.known = known }
 
     mutating func read(_ key: UInt64, _ reader: inout CBORReader) throws(CBORError) {
         switch key {
@@ -160,7 +171,14 @@ private struct AnswerFields {
         case 6: snapshot = try reader.unsigned()
         case 7: evaluatedAt = try reader.unsigned()
         case 8: validUntil = try reader.unsigned()
-        case 9: for _ in 0..<(try reader.array()) { reasons.append(try Self.reason(&reader)) }
+        case 9:
+            if let known, reader.takeRepeated(known.range) {
+                reasons = known.reasons
+                return
+            }
+            let start = reader.offset
+            for _ in 0..<(try reader.array()) { reasons.append(try Self.reason(&reader)) }
+            known = KnownReasons(range: start..<reader.offset, reasons: reasons)
         case 10: cause = try Self.cause(&reader)
         case 11: stepUp = try Self.stepUp(&reader)
         // All obligations are mandatory (obligations profile, 3): one that cannot be read must not be lost.

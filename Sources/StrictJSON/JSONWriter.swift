@@ -23,7 +23,14 @@ package struct JSONWriter: Sendable {
 
     /// The inside of a string, for one that is put together from pieces.
     package mutating func escaped(_ text: String) {
-        guard text.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
+        // No way out of the loop, so that it looks at many bytes at once.
+        var isPlain = true
+        let span = text.utf8.span
+        for index in 0..<span.count {
+            let byte = span[index]
+            isPlain = isPlain && (byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\"))
+        }
+        if isPlain {
             bytes.append(contentsOf: text.utf8)
             return
         }
@@ -47,6 +54,16 @@ package struct JSONWriter: Sendable {
     package mutating func hexadecimal(_ byte: UInt8) {
         bytes.append(Self.digit(byte >> 4))
         bytes.append(Self.digit(byte & 15))
+    }
+
+    /// Sixteen digits of a string's inside.
+    package mutating func hexadecimal(_ value: UInt64) { bytes.append(contentsOf: Sixteen(value: value)) }
+
+    private struct Sixteen: RandomAccessCollection {
+        let value: UInt64
+        var startIndex: Int { 0 }
+        var endIndex: Int { 16 }
+        subscript(index: Int) -> UInt8 { digit(UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * index)) & 15) }
     }
 
     private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x61 + value - 10 }

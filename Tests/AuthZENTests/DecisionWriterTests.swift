@@ -3,6 +3,7 @@
 import AuthZEN
 import StileClient
 import StrictJSON
+import TestSupport
 import Testing
 
 @Suite("AuthZEN: decisions")
@@ -48,6 +49,31 @@ struct DecisionWriterTests {
         #expect(refused["context"]?["reason_admin"]?["403"]?.string?.contains("tell") == true)
         let properties = try written(permit)["context"]?["obligations"]?.array?.first?["properties"]
         #expect(properties?.compact == #"{"n":15e-1,"to":"x"}"#)
+    }
+
+    @Test("decisions of a batch are written as each is by itself, whatever stood before it")
+    func batch() {
+        let rules = [
+            Decision.Reason(rule: "a", file: "p.stile", line: 3),
+            Decision.Reason(rule: "b\"\u{e9}", file: "p.stile", line: 4, because: "No."),
+        ]
+        let cause = Decision.Cause(code: "unknown_subject", message: "who \"is\" that?")
+        var decisions: [Decision] = []
+        for reasons in [[], [rules[0]], [rules[1]], rules] {
+            for kind in [Decision.Kind.permitted, .forbidden, .notPermitted, .stepUp] {
+                decisions += [Decision(kind, reasons: reasons), Decision(kind, reasons: reasons)]
+            }
+            decisions.append(Decision(.error, reasons: reasons, cause: cause))
+        }
+        var random = SeededGenerator(seed: TestSeed.next())
+        var batch = DecisionWriter(count: decisions.count)
+        for decision in decisions.shuffled(using: &random) + decisions {
+            let start = batch.json.bytes.count
+            batch.decision(decision, .unsaid)
+            var single = DecisionWriter()
+            single.decision(decision, .unsaid)
+            #expect(Array(batch.json.bytes[start...]) == single.json.bytes)
+        }
     }
 
     @Test("only a permit is true, and reasons stand under the status that fits")

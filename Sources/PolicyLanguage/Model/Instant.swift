@@ -53,17 +53,40 @@ package enum Instant {
     }
 
     /// RFC 3339 in UTC with milliseconds when there are any: `2026-01-05T09:00:00Z`.
-    package static func format(_ milliseconds: Int64) -> String {
+    package static func format(_ milliseconds: Int64) -> String { String(decoding: utf8(milliseconds), as: UTF8.self) }
+
+    /// The same as bytes.
+    package static func utf8(_ milliseconds: Int64) -> [UInt8] {
         let (days, clock) = floorDivide(milliseconds, 86_400_000)
         let (year, month, day) = civilFromDays(days)
-        func pad(_ value: Int64, _ width: Int) -> String {
-            let text = String(value)
-            return String(repeating: "0", count: max(0, width - text.utf8.count)) + text
+        var text: [UInt8] = []
+        text.reserveCapacity(24)
+        func put(_ value: Int64, _ width: Int, _ mark: Unicode.Scalar) {
+            var unit: Int64 = 1
+            for _ in 1..<width { unit *= 10 }
+            while unit > 0 {
+                text.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / unit % 10))
+                unit /= 10
+            }
+            text.append(UInt8(ascii: mark))
         }
-        var text = "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(clock / 3_600_000, 2))"
-        text += ":\(pad(clock / 60_000 % 60, 2)):\(pad(clock / 1000 % 60, 2))"
-        if clock % 1000 != 0 { text += ".\(pad(clock % 1000, 3))" }
-        return text + "Z"
+        // Years of another form than four digits are no instants of this language; they are written all the same.
+        if (0...9_999).contains(year) {
+            put(year, 4, "-")
+        } else {
+            text += Array("\(year)-".utf8)
+        }
+        put(month, 2, "-")
+        put(day, 2, "T")
+        put(clock / 3_600_000, 2, ":")
+        put(clock / 60_000 % 60, 2, ":")
+        if clock % 1000 == 0 {
+            put(clock / 1000 % 60, 2, "Z")
+        } else {
+            put(clock / 1000 % 60, 2, ".")
+            put(clock % 1000, 3, "Z")
+        }
+        return text
     }
 
     private static func floorDivide(_ value: Int64, _ divisor: Int64) -> (quotient: Int64, remainder: Int64) {
