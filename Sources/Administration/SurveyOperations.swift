@@ -277,11 +277,12 @@ enum SurveyOperations {
         }
         _ = try TenantOperations.record(tenant, request)
         let store = request.services.desk.book.store
+        let policies = request.services.policies
         let now = request.context.now
         let end = Interruption()
         return try await request.services.analyses.run(of: tenant, endingBy: { end.raise() }) {
             do {
-                let survey = try TenantSurvey(store, tenant: tenant, now: now)
+                let survey = try TenantSurvey(store, tenant: tenant, now: now, board: policies.board(of: tenant))
                 let session = try session(json, survey)
                 return .json(try body(survey, session, Interruption(after: patience, orWith: end)))
             } catch let error as SurveyError {

@@ -2,6 +2,7 @@
 
 import AttributeStore
 package import Credentials
+package import DecisionPath
 package import Logging
 
 /// The stores, the decision socket, the credentials and the limits.
@@ -14,6 +15,8 @@ package struct GatewayServices: Sendable {
     package let desk: CredentialDesk
     /// What keeps a processor busy for seconds: analyses of policies.
     package let analyses: AnalysisWork
+    /// Compiled policies of the tenants that analyses were about last.
+    package let policies: KeptPolicies
     /// Where `stiled` logs decisions; nil for the store's own place.
     package let logDirectory: String?
     package let limits: GatewayLimits
@@ -34,6 +37,7 @@ package struct GatewayServices: Sendable {
         self.logger = logger
         work = BlockingWork(threads: workers, limit: limits.maxWaiting)
         analyses = AnalysisWork(limits)
+        policies = KeptPolicies(store: desk.book.store)
         tenancy = Tenancy(book: desk.book, work: work)
         decisions = DecisionClients(path: decisionSocket, work: work)
     }
