@@ -46,7 +46,7 @@ package enum AuthZEN {
                 Endpoint(.post, prefix + api.path, access: .roles([.pep]), errors: .text, handler: api.handler)
             }
         }
-        return APIRoom(.decisions, asked + Metadata(settings, signer).endpoints)
+        return APIRoom(.decisions, asked + Metadata(settings, signer).endpoints + [Description.endpoint])
     }
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Generated requests against the published description of the administration's API, with all checks.
+"""Generated requests against the published descriptions of both APIs, with all checks.
 
     schemathesis.py BINARIES SCHEMATHESIS [EXAMPLES]
 
-Every operation is asked by a caller whose role may use it: the operator for tenants, an administrator for the rest.
+Every operation is asked by a caller whose role may use it: the operator for tenants, an administrator for the rest of the
+administration, an application for AuthZEN.
 """
 import os
 import subprocess
@@ -16,7 +17,7 @@ sys.argv = ["gateway.py", BINARIES]
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway import World, HERE, expect, free_port  # noqa: E402
 
-PORT = free_port()
+PORT, DECISIONS = free_port(), free_port()
 
 # What a request that fits its description may be answered with besides success: policies that do not compile (422), an
 # ETag that is not the live one (412, 428), ids that name nothing (404), states that do not allow it (409).
@@ -28,13 +29,13 @@ missing_required_header.expected-statuses = [400, 401, 404, 406, 415, 428]
 """
 
 
-def run(world, name, token, options):
+def run(world, name, token, options, document="administration", port=PORT):
     path = world.path(f"{name}.toml")
     with open(path, "w") as file:
         file.write(CONFIGURATION)
     command = [
-        TOOL, "--config-file", path, "run", os.path.join(HERE, "grammar/administration.openapi.json"), "--url",
-        f"http://127.0.0.1:{PORT}", "--checks", "all", "--max-examples", EXAMPLES, "--seed", "7", "--no-color",
+        TOOL, "--config-file", path, "run", os.path.join(HERE, f"grammar/{document}.openapi.json"), "--url",
+        f"http://127.0.0.1:{port}", "--checks", "all", "--max-examples", EXAMPLES, "--seed", "7", "--no-color",
         "--header", f"Authorization: Bearer {token}", "--continue-on-failure", "--warnings", "off", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=world.folder)
     summary = done.stdout[done.stdout.find("= SUMMARY"):] if "= SUMMARY" in done.stdout else done.stdout
@@ -44,7 +45,9 @@ def run(world, name, token, options):
 
 def main():
     def listeners(world):
-        return [{"serves": "admin", "address": f"127.0.0.1:{PORT}"}, {"serves": "admin", "name": "own", "socket": world.admin}]
+        return [{"serves": "admin", "address": f"127.0.0.1:{PORT}"},
+                {"serves": "decisions", "address": f"127.0.0.1:{DECISIONS}"},
+                {"serves": "admin", "name": "own", "socket": world.admin}]
     world = World(
         listeners=listeners,
         limits={"failure_rate": {"per_second": 1_000_000, "burst": 1_000_000}})
@@ -56,6 +59,7 @@ def main():
         run(world, "the administrator's operations", admin, administrator)
         run(world, "the operator's operations", world.operator, [
             "--include-path-regex", "^/admin/v1/(operators|tenants$|tenants/{tenant}$)"])
+        run(world, "the application's operations", world.credential("pep", "acme"), [], "authzen", DECISIONS)
         log = world.log("gateway")
         expect("status=500" not in log, log[-3_000:])
         expect(world.processes["gateway"].poll() is None, "the gateway lives")
