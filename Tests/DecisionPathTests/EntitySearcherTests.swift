@@ -1,13 +1,66 @@
-// A search finds what asking one by one permits, and nothing else.
+// Searches, plans and checks are one evaluator: a search finds what asking one by one permits, and nothing else; a plan's
+// condition holds for just that.
 
 import AttributeStore
 import CBOR
+import DecisionEngine
 import DecisionPath
 import DecisionProtocol
 import Memory
+import PolicyAnalysis
+import PolicyLanguage
 import StrictJSON
 import TestSupport
 import Testing
+
+/// Draws policies for the catalog of `TemporaryTenant`.
+private struct RandomRules {
+    var random: SeededGenerator
+
+    private mutating func leaf(_ readsContext: Bool) -> String {
+        switch random.below(readsContext ? 12 : 11) {
+        case 0, 1: "resource.total \(random.pick(["<", ">=", "=="])) \(random.below(120))"
+        case 2: "resource.size \(random.pick(["<", ">"])) \(random.below(330))"
+        case 3: "resource.flag"
+        case 4: "resource.status == \(random.pick(["open", "closed"]))"
+        case 5: "(has resource.owner and resource.owner == user)"
+        case 6: "user.level >= \(random.below(6))"
+        case 7: "user.department == \"d\(random.below(3))\""
+        case 8: "resource in folder \"frozen\""
+        case 9: "action.soft"
+        case 10: "user in group \"Staff\""
+        default: "(has context.ip and context.ip in 10.0.0.0/8)"
+        }
+    }
+
+    private mutating func condition(depth: Int = 2) -> String {
+        let one = depth == 0 || random.chance(30) ? leaf(true) : "(\(condition(depth: depth - 1)))"
+        switch random.below(4) {
+        case 0: return one
+        case 1: return "not \(one)"
+        case 2: return "\(one) and \(leaf(true))"
+        default: return "\(one) or \(leaf(true))"
+        }
+    }
+
+    /// Catalog and policies.
+    mutating func text() -> String {
+        let end = TemporaryTenant.text.firstRange(of: "policy \"P\"")?.lowerBound
+        let catalog = TemporaryTenant.text.prefix(upTo: end ?? TemporaryTenant.text.endIndex)
+        var rules = (0..<(1 + random.below(5))).map { _ in
+            "permit \(random.pick(["read", "change", "any"])) on doc to user when \(condition())"
+                + (random.chance(40) ? " requires mfa within \(random.pick(["1h", "5h"]))" : "")
+        }
+        rules += (0..<random.below(3)).map { _ in
+            "forbid \(random.pick(["read", "change", "any"])) on doc to user when \(condition())"
+        }
+        if random.chance(50) {
+            rules.append(
+                "on permit any on doc to user as \"told\" when \(condition()) then notify \"owner\" \"{user}\"")
+        }
+        return catalog + "policy \"P\" {\n" + rules.joined(separator: "\n") + "\n}\n"
+    }
+}
 
 @Suite("search")
 struct EntitySearcherTests {
@@ -160,6 +213,82 @@ struct EntitySearcherTests {
         }
         #expect(
             permitted > 200 && denied > 500 && withDuties > 5, "seed \(seed): \(permitted), \(denied), \(withDuties)")
+    }
+
+    /// Ids of the docs for which a plan's condition holds, with the snapshot that they were looked up on; nil for a question
+    /// that cannot be put without its resource.
+    private func planned(
+        _ whole: Question, _ ids: [String], _ tenant: TemporaryTenant, now: Int64
+    ) throws -> (permitted: [String], stepUp: [String], snapshot: UInt64)? {
+        let survey = try TenantSurvey(tenant.store, tenant: "t", now: now)
+        do {
+            try survey.ask(whole)
+        } catch {
+            // A session of another, a type that is none: an error for each resource, and no plan.
+            guard case .question = error else { throw error }
+            return nil
+        }
+        let situation = try survey.situation()
+        let policies = survey.program.policies
+        let plan = PolicyPlan(policies, situation)
+        let interpreter = Interpreter(policies)
+        var (permitted, stepUp) = ([String](), [String]())
+        for id in ids where plan.faults.isEmpty {
+            survey.look(resource: id)
+            let one = try survey.situation()
+            guard plan.required.allSatisfy({ interpreter.value(of: $0, one) != nil }) else { continue }
+            if interpreter.holds(plan.permit, one) { permitted.append(id) }
+            if interpreter.holds(plan.stepUp, one) { stepUp.append(id) }
+        }
+        return (permitted, stepUp, try survey.decide().snapshot)
+    }
+
+    @Test("search, plan and check agree for random policies on the same snapshot", .timeLimit(.minutes(5)))
+    func searchAndPlanAndCheckAreTheSameEvaluator() throws {
+        let seed = TestSeed.next()
+        var random = SeededGenerator(seed: seed)
+        let now: Int64 = 1_700_000_000_000
+        let docs = ((0..<60).map { "r\($0)" } + ["d1"]).sorted()
+        var counts = (permitted: 0, stepUp: 0, neither: 0, plans: 0)
+        for _ in 0..<12 {
+            var rules = RandomRules(random: SeededGenerator(seed: random.next()))
+            let text = rules.text()
+            let tenant = try TemporaryTenant(text: text)
+            let owners = try fill(tenant, &random)
+            let searcher = try EntitySearcher("t", board: tenant.board)
+            for _ in 0..<20 {
+                var whole = question(owners, &random)
+                whole.resource?.type = "doc"
+                // A plan takes what is said of the resource for known; a check puts it beside what is stored of each.
+                let isPlanned = random.chance(70)
+                if isPlanned { whole.resource?.properties = [] }
+                var (permitted, stepUp, snapshots) = ([String](), [String](), Set<UInt64>())
+                for id in docs {
+                    whole.resource?.id = id
+                    let answer = try ask(whole, tenant, now: now)
+                    snapshots.insert(answer.snapshot)
+                    if answer.outcome == .permit { permitted.append(id) }
+                    if answer.outcome == .stepUp { stepUp.append(id) }
+                }
+                counts.permitted += permitted.count
+                counts.stepUp += stepUp.count
+                counts.neither += docs.count - permitted.count - stepUp.count
+                let note: Comment = "seed \(seed), \(whole), \(text)"
+                let page = try searcher.page(EntityQuery(.resource, whole, limit: 1_000), now: now)
+                #expect(page.results.map(\.id) == permitted, note)
+                whole.resource?.id = "*"
+                if isPlanned, let plan = try planned(whole, docs, tenant, now: now) {
+                    counts.plans += 1
+                    #expect(plan.permitted == permitted, note)
+                    #expect(plan.stepUp == stepUp, note)
+                    snapshots.insert(plan.snapshot)
+                }
+                #expect(snapshots == [page.snapshot], note)
+            }
+        }
+        #expect(
+            counts.permitted > 300 && counts.stepUp > 20 && counts.neither > 1_000 && counts.plans > 60,
+            "seed \(seed): \(counts)")
     }
 
     @Test("a search sees what was acknowledged before it, policies too")

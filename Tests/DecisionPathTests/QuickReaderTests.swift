@@ -45,7 +45,8 @@ final class TemporaryTenant {
         }
         """
 
-    init() throws {
+    /// - Parameter text: catalog and policies.
+    init(text: String = TemporaryTenant.text) throws {
         var template = Array("/tmp/stile-test-\(String(repeating: "X", count: 6))".utf8CString)
         path = unsafe template.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress, let made = unsafe mkdtemp(base) else { return "" }
@@ -57,7 +58,7 @@ final class TemporaryTenant {
         try store.createTenant("t", TenantRecord(created: 1, allowedUsers: []))
         do {
             var writer = try TenantWriter(store, tenant: "t")
-            _ = try writer.push([PolicyFile(name: "all.stile", text: Self.text)], author: "test", message: "", time: 1)
+            _ = try writer.push([PolicyFile(name: "all.stile", text: text)], author: "test", message: "", time: 1)
             var changes: [Change] = (0..<6).map {
                 .putSubject(
                     type: "user", id: "u\($0)", isActive: $0 != 5,
