@@ -113,16 +113,32 @@ struct Asking: Sendable {
             throw GatewayError(.badRequest, error.code, error.message)
         }
         let body = try await BodyReader.bytes(request, limit: services.limits.maxBodyBytes)
-        let document: JSONDocument
-        do throws(JSONError) {
-            document = try JSONDocument(Array(body.readableBytesView))
-        } catch {
-            throw GatewayError(.badRequest, "invalid_json", error.description)
-        }
+        let document = try await parse(Array(body.readableBytesView))
         guard document.kind(JSONDocument.root) == .object else {
             throw GatewayError.invalid("", "the body must be an object")
         }
         return QuestionReader(document)
+    }
+
+    /// Bytes of a text that is read where its connection is served: a longer one would hold up the loop's other connections.
+    private static let maxShortText = 64 << 10
+
+    private func parse(_ text: [UInt8]) async throws(GatewayError) -> JSONDocument {
+        let result: Result<JSONDocument, JSONError>
+        if text.count <= Self.maxShortText {
+            result = Result { () throws(JSONError) in try JSONDocument(text) }
+        } else {
+            do {
+                result = try await services.tenancy.block { Result { () throws(JSONError) in try JSONDocument(text) } }
+            } catch {
+                throw GatewayError(any: error)
+            }
+        }
+        do throws(JSONError) {
+            return try result.get()
+        } catch {
+            throw GatewayError(.badRequest, "invalid_json", error.description)
+        }
     }
 
     /// The tenant of the credential. Where the path names one it is the same: the endpoint was held to it.
