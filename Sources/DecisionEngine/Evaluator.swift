@@ -752,7 +752,7 @@ private struct Evaluation {
     private mutating func findGroups(_ scratch: inout DecisionScratch) {
         if scratch.groups.isKnown { return }
         scratch.groups.find(source(SourceIndex.subject).view.memberships)
-        if grantCount != 0 { noteGrants(&scratch) }
+        if hasGrants { noteGrants(&scratch) }
     }
 
     @inline(__always)
@@ -885,20 +885,28 @@ private struct Evaluation {
     }
 
     /// Whether the subject has taken the role whose name has this id, for longer than until now.
+    @inline(never)
     private mutating func isGranted(_ name: UInt32) -> Bool {
         var isGranted = false
         for position in 0..<grantCount where nameOfGrant(position) == name { isGranted = true }
         return isGranted
     }
 
-    /// How many roles the subject has taken, those whose time has ended included.
+    /// True when the subject has taken a role, if only one whose time has ended.
     @inline(__always)
+    private var hasGrants: Bool {
+        let subject = source(SourceIndex.subject)
+        return subject.limit != 0 && subject.grantCount != 0
+    }
+
+    /// How many roles the subject has taken, those whose time has ended included.
     private var grantCount: Int {
         let subject = source(SourceIndex.subject)
-        return subject.limit == 0 ? 0 : min(Int(subject.view.load32(12)), subject.limit >> 4)
+        return subject.limit == 0 ? 0 : min(Int(subject.grantCount), subject.limit >> 4)
     }
 
     /// The id of the name of a role that the subject has taken, and not only until now; its end is an end of the answer.
+    @inline(never)
     private mutating func nameOfGrant(_ position: Int) -> UInt32 {
         let subject = source(SourceIndex.subject)
         let slot = subject.limit &- (position &+ 1) &* RecordLayout.slotSize
@@ -915,6 +923,7 @@ private struct Evaluation {
     }
 
     /// Notes the roles that the subject has taken beside its groups, where an index looks for both.
+    @inline(never)
     private mutating func noteGrants(_ scratch: inout DecisionScratch) {
         let names = Int(word(ImageLayout.takeableOffset))
         let first = word(names)

@@ -38,6 +38,12 @@ struct Source {
         unsafe UInt64(littleEndian: base.loadUnaligned(fromByteOffset: slot, as: UInt64.self))
     }
 
+    /// Taken roles that the header tells of; to be asked where `limit` is not 0.
+    @inline(__always)
+    var grantCount: UInt32 {
+        unsafe UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 12, as: UInt32.self))
+    }
+
     /// The record to read strings and sets from.
     @inline(__always)
     var view: RecordView { unsafe RecordView(UnsafeRawBufferPointer(start: base, count: count)) }
