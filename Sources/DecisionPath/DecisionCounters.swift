@@ -11,22 +11,27 @@ import Synchronization
 /// One thread's counts for one tenant.
 @safe
 package final class DecisionCounters: @unchecked Sendable {
-    private static let kinds = AnswerKind.allCases.count
-    private static let firstBucket = kinds
-    private static let sum = firstBucket + DecisionTally.buckets
-    private static let count = sum + 1
-
+    // Of the object, not of the type: a constant of a type that another room's count goes into is looked at for being there
+    // each time.
+    private let kinds: Int
+    private let firstBucket: Int
+    private let sum: Int
+    private let count: Int
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
     /// Causes of errors by their code; errors are rare.
     private let causes = Mutex<[String: UInt64]>([:])
 
     init() {
-        unsafe words = .allocate(capacity: Self.count)
-        for index in 0..<Self.count { unsafe (words + index).initialize(to: Atomic(0)) }
+        kinds = AnswerKind.allCases.count
+        firstBucket = kinds
+        sum = firstBucket + DecisionTally.buckets
+        count = sum + 1
+        unsafe words = .allocate(capacity: count)
+        for index in 0..<count { unsafe (words + index).initialize(to: Atomic(0)) }
     }
 
     deinit {
-        unsafe words.deinitialize(count: Self.count)
+        unsafe words.deinitialize(count: count)
         unsafe words.deallocate()
     }
 
@@ -39,7 +44,7 @@ package final class DecisionCounters: @unchecked Sendable {
     /// One more answer.
     @inline(__always)
     func count(kind: UInt64) {
-        if kind < UInt64(Self.kinds) { add(1, at: Int(kind)) }
+        if kind < UInt64(kinds) { add(1, at: Int(kind)) }
     }
 
     /// One more error of this cause.
@@ -49,17 +54,17 @@ package final class DecisionCounters: @unchecked Sendable {
     @inline(__always)
     func count(_ answers: UInt64, microseconds: UInt64) {
         let bucket = min(UInt64.bitWidth - microseconds.leadingZeroBitCount, DecisionTally.buckets - 1)
-        add(answers, at: Self.firstBucket + bucket)
-        add(answers &* microseconds, at: Self.sum)
+        add(answers, at: firstBucket + bucket)
+        add(answers &* microseconds, at: sum)
     }
 
     /// Adds what was counted so far.
     func add(to tally: inout DecisionTally) {
-        for index in 0..<Self.kinds { tally.kinds[index] &+= unsafe words[index].load(ordering: .relaxed) }
+        for index in 0..<kinds { tally.kinds[index] &+= unsafe words[index].load(ordering: .relaxed) }
         for index in 0..<DecisionTally.buckets {
-            tally.times[index] &+= unsafe words[Self.firstBucket + index].load(ordering: .relaxed)
+            tally.times[index] &+= unsafe words[firstBucket + index].load(ordering: .relaxed)
         }
-        tally.microseconds &+= unsafe words[Self.sum].load(ordering: .relaxed)
+        tally.microseconds &+= unsafe words[sum].load(ordering: .relaxed)
         for (cause, count) in causes.withLock({ $0 }) { tally.causes[cause, default: 0] += count }
     }
 

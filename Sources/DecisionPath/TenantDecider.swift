@@ -135,9 +135,12 @@ package final class TenantDecider {
         // The policies first, the snapshot after: so the snapshot has the views that the policies read.
         let current = board.publication
         do throws(StoreError) {
-            let state = current == publication ? nil : board.state(of: tenant)
-            try reader.renew()
-            if reader.snapshot != snapshot || current != publication { try catchUp(current, state) }
+            if current != publication {
+                try renewAll(current)
+            } else {
+                try reader.renew()
+                if reader.snapshot != snapshot { try catchUp(current, nil) }
+            }
         } catch {
             failure = error
         }
@@ -146,6 +149,14 @@ package final class TenantDecider {
             epoch &+= 1
         }
         return true
+    }
+
+    /// As each wake-up, after the board has published something.
+    @inline(never)
+    private func renewAll(_ current: UInt64) throws(StoreError) {
+        let state = board.state(of: tenant)
+        try reader.renew()
+        try catchUp(current, state)
     }
 
     /// The version that decides in this wake-up; nil for none.
@@ -198,6 +209,7 @@ package final class TenantDecider {
 
     /// Brings policies and groups to the snapshot. The policies are the board's last publication; the groups must
     /// be those of the snapshot, for a nesting that was acknowledged is to be respected at once.
+    @inline(never)
     private func catchUp(_ current: UInt64, _ state: TenantState?) throws(StoreError) {
         let id = reader.snapshot
         stampedAt = .min

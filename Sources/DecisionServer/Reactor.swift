@@ -103,7 +103,7 @@ final class Reactor {
     private var spinner: Spinner
     /// What is usually asked of epoll for a connection. By edges: while it tells as long as something is so, each wait begins
     /// with a look at what the last one told, which costs as much as a tenth of a question's system calls.
-    private static let usualInterest = stile_readable | stile_peer_closed | stile_edge
+    private let usualInterest = stile_readable | stile_peer_closed | stile_edge
     private static let listenerMark = UInt64.max
     private static let bellMark = UInt64.max - 1
     private static let timerMark = UInt64.max - 2
@@ -315,8 +315,8 @@ final class Reactor {
         connections[Int(descriptor)] = connection
         open += 1
         strangers += 1
-        connection.interest = Self.usualInterest
-        _ = stile_epoll_add(epoll, descriptor, Self.usualInterest, UInt64(descriptor))
+        connection.interest = usualInterest
+        _ = stile_epoll_add(epoll, descriptor, usualInterest, UInt64(descriptor))
     }
 
     /// Takes a connection out; it may live on elsewhere.
@@ -457,7 +457,7 @@ final class Reactor {
             interest |= stile_readable
             if connection.mayHaveMore { putInLine(connection) }
         }
-        if interest == stile_readable { interest = Self.usualInterest }
+        if interest == stile_readable { interest = usualInterest }
         if interest != connection.interest {
             connection.interest = interest
             _ = stile_epoll_change(epoll, connection.descriptor, interest, UInt64(connection.descriptor))
