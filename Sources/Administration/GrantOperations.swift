@@ -7,7 +7,6 @@ import GatewayCore
 import HTTPTypes
 import Hummingbird
 import StrictJSON
-import Synchronization
 
 /// Operations on grants.
 enum GrantOperations {
@@ -62,7 +61,7 @@ enum GrantOperations {
         parameters: [TenantOperations.path],
         body: .init(
             json: .object([
-                .required("subject", Shapes.entity), .required("role", .text(1...5_000)),
+                .required("subject", Shapes.entity), .required("role", .text(1...StoreLimits.maxIDBytes)),
                 .required("reason", reason.described("What it is taken for; kept with the grant.")),
                 .optional(
                     "duration",
@@ -86,10 +85,17 @@ enum GrantOperations {
             session: request.json["session"]?.string, by: request.caller.name)
         let now = request.context.now
         let store = request.services.desk.book.store
-        guard let record = try request.services.desk.book.tenant(tenant) else { throw GatewayError.notFound }
-        let board = GrantBoards.board(of: tenant, created: record.created, store)
+        _ = try TenantOperations.record(tenant, request)
+        let policies = request.services.policies
+        // Compiled, where they have to be, before others who write the tenant are kept waiting.
+        let board = try await request.services.tenancy.block {
+            let board = try policies.board(of: tenant)
+            try board.refresh(tenant)
+            return board
+        }
         let found = try await request.services.tenancy.write(tenant) { writer in
-            try RoleDesk(store, tenant: tenant, board: board).take(wanted, now: now, &writer)
+            try RoleDesk(store, tenant: tenant, board: board).take(
+                wanted, clock: { GatewayContext.currentTime }, &writer)
         }
         return .json(found.json(now: now))
     }
@@ -98,13 +104,13 @@ enum GrantOperations {
         "listGrants", "Grants", .get, base, roles: [.tenantAdmin, .auditor],
         "List the grants, those that have ended too.",
         details:
-            "A page can be short, or empty, and still have a next one. Of each subject the last "
+            "A page can be short, or empty, and still have a next one. Of each subject at least the last "
             + "\(StoreLimits.maxGrantsKept) that have ended are kept.",
         parameters: [
             TenantOperations.path,
             .query("subject_type", Shapes.typeName, "With subject_id: the grants of this subject alone."),
             .query("subject_id", Shapes.entityID, "With subject_type: the grants of this subject alone."),
-            .query("role", .text(1...5_000), "Those of this role alone."),
+            .query("role", .text(1...StoreLimits.maxIDBytes), "Those of this role alone."),
             .query("state", .word(RoleGrant.State.allCases.map(\.rawValue)), "Those that stand so now alone."),
         ] + Paging.parameters,
         answers: [.ok("A page of grants.", Shapes.page("GrantPage", "grants", grant))]
@@ -148,23 +154,5 @@ enum GrantOperations {
             }
         }
         return .json(grant.json(now: now))
-    }
-}
-
-/// Compiled policies that are kept for the next request for a role.
-private enum GrantBoards {
-    private static let maxTenants = 64
-    private static let boards = Mutex<[String: (created: Int64, board: PolicyBoard)]>([:])
-
-    /// - Parameter created: of the tenant: one that is made anew under the same name is another.
-    static func board(of tenant: String, created: Int64, _ store: Store) -> PolicyBoard {
-        let key = "\(store.path)\u{0}\(tenant)"
-        return boards.withLock { known in
-            if let found = known[key], found.created == created { return found.board }
-            if known.count >= maxTenants { known.removeAll() }
-            let board = PolicyBoard(store: store)
-            known[key] = (created, board)
-            return board
-        }
     }
 }

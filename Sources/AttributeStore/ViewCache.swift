@@ -40,6 +40,7 @@ public struct ViewCache: ~Copyable {
     /// Bytes that the opened views of all caches of the process may take together, and of one.
     static let openedBudget = 32 << 20
     private static let openedRoom = openedBudget
+    private static let firstRoom = 64 << 10
     private static let openedTaken = Atomic<Int>(0)
 
     /// Buckets of `ways` entries; nil before the first place is stored.
@@ -56,6 +57,8 @@ public struct ViewCache: ~Copyable {
     private var openedUsed = 0
     /// Bytes that may be used now, all taken from the budget.
     private var openedLimit = 0
+    /// Bytes of views there whose entries were taken by others.
+    private var wasted = 0
     /// Views lie in `opened` that no entry leads to any more: start a generation as soon as none is lent.
     private(set) var hasWaste = false
 
@@ -75,8 +78,7 @@ public struct ViewCache: ~Copyable {
     mutating func startGeneration() {
         generation &+= 1
         stored = 0
-        openedUsed = 0
-        hasWaste = false
+        giveBack()
         if generation == 0, let entries = unsafe entries {
             unsafe entries.update(repeating: Entry(word: 0, generation: 0, lengths: 0), count: buckets * Self.ways)
             generation = 1
@@ -144,6 +146,9 @@ public struct ViewCache: ~Copyable {
         // An empty way, else one that the key itself chooses.
         var way = Int(truncatingIfNeeded: hash >> 32) & (Self.ways - 1)
         for candidate in 0..<Self.ways where unsafe bucket[candidate].generation != generation { way = candidate }
+        if unsafe bucket[way].generation == generation, unsafe isOpened(bucket[way]) {
+            wasted += unsafe Int(bucket[way].lengths & 0x3f_ffff)
+        }
         unsafe bucket[way] = Entry(
             word: UInt64(UInt(bitPattern: place)) | (hash >> 48) << 48, generation: generation,
             lengths: UInt32(truncatingIfNeeded: value.count) | UInt32(truncatingIfNeeded: key.count) << 22)
@@ -193,6 +198,8 @@ public struct ViewCache: ~Copyable {
             let offset = (openedUsed &+ key.count &+ 15) & ~15
             guard offset &+ plain.count <= openedLimit || takeRoom(offset &+ plain.count), let opened = unsafe opened
             else {
+                // As soon as nothing is lent the rest begins anew.
+                if wasted &* 2 > openedUsed { hasWaste = true }
                 return
             }
             let target = unsafe opened + offset
@@ -204,6 +211,23 @@ public struct ViewCache: ~Copyable {
                 UInt32(truncatingIfNeeded: plain.count) | UInt32(truncatingIfNeeded: key.count) << 22
             return
         }
+    }
+
+    /// Forgets the opened views, and gives the others their room when little of it was used.
+    private mutating func giveBack() {
+        if openedUsed < openedLimit / 4, openedLimit > Self.firstRoom, let opened = unsafe opened {
+            _ = unsafe madvise(opened, Self.openedRoom, MADV_DONTNEED)
+            Self.openedTaken.wrappingSubtract(openedLimit, ordering: .relaxed)
+            openedLimit = 0
+        }
+        openedUsed = 0
+        wasted = 0
+        hasWaste = false
+    }
+
+    private func isOpened(_ entry: Entry) -> Bool {
+        guard let opened = unsafe opened else { return false }
+        return UInt(entry.word & Self.addressMask) &- UInt(bitPattern: opened) < UInt(Self.openedRoom)
     }
 
     /// More room for opened views, while the process has some; maps the memory at first.
@@ -218,7 +242,8 @@ public struct ViewCache: ~Copyable {
             unsafe opened = memory
         }
         while openedLimit < end {
-            let step = min(Self.largePage, Self.openedRoom - openedLimit)
+            // Twice what there was, so that a tenant that is asked little about takes little from the others.
+            let step = min(max(Self.firstRoom, openedLimit), Self.largePage, Self.openedRoom - openedLimit)
             if Self.openedTaken.wrappingAdd(step, ordering: .relaxed).newValue > Self.openedBudget {
                 Self.openedTaken.wrappingSubtract(step, ordering: .relaxed)
                 return false

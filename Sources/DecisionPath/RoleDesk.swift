@@ -82,10 +82,11 @@ package struct RoleDesk {
     }
 
     /// Decides a request, and records the grant.
+    /// - Parameter clock: ms since the epoch; looked at for each attempt, for what counts ends while others write.
     /// - Throws: `value_invalid` for a reason or duration that cannot be, `too_many_grants`, `conflict` when what is read
     ///   changes all the time, `version_unknown` when no policies decide.
     package func take(
-        _ request: RoleRequest, now: Int64, _ writer: inout TenantWriter
+        _ request: RoleRequest, clock: () -> Int64, _ writer: inout TenantWriter
     ) throws(StoreError) -> RoleAnswer {
         if let problem = RoleGrant.problem(withReason: request.reason) { throw StoreError(.valueInvalid, problem) }
         if let duration = request.duration, duration < 1_000 {
@@ -93,7 +94,7 @@ package struct RoleDesk {
         }
         var refusal = StoreError(.conflict, "the policies change all the time: ask again")
         for _ in 0..<Self.attempts {
-            guard let (answer, basis) = try decide(request, now: now) else { continue }
+            guard let (answer, basis) = try decide(request, now: clock()) else { continue }
             guard case .granted(let grant) = answer else { return answer }
             do throws(StoreError) {
                 try writer.grant(grant, decidedBy: basis)

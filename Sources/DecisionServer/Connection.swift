@@ -123,8 +123,9 @@ final class Connection {
             return unsafe stile_read(descriptor, $0.baseAddress, room)
         }
         if count > 0 {
-            // A stream gives all that it has, so less than there is room for is the last of it.
-            mayHaveMore = count == room || isEnding
+            // A read gives all that there is, so less than there is room for is the last of it; but for bytes that came with
+            // a descriptor, behind which it stops. Nobody is asked for one, and what follows such a hello is read all the same.
+            mayHaveMore = count == room || isEnding || decider == nil
             return .some
         }
         mayHaveMore = count < 0 && errno == EINTR

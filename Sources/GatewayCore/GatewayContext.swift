@@ -47,6 +47,9 @@ package struct GatewayContext: RequestContext {
         startedAt = stile_monotonic_us()
     }
 
+    /// The clock at this moment, ms since the epoch: for what waits on others and must not decide by when it was asked.
+    package static var currentTime: Int64 { stile_now_ms() }
+
     /// How long the request has taken so far.
     package var elapsedNanoseconds: Int64 { Int64(clamping: (stile_monotonic_us() - startedAt) * 1000) }
 

@@ -60,7 +60,7 @@ struct GrantCommand: ParsableCommand {
             let answer = try withStore { () throws(StoreError) -> RoleAnswer in
                 var writer = try TenantWriter(store, tenant: options.tenant)
                 return try RoleDesk(store, tenant: options.tenant, board: PolicyBoard(store: store)).take(
-                    request, now: Terminal.nowMilliseconds, &writer)
+                    request, clock: { Terminal.nowMilliseconds }, &writer)
             }
             Terminal.write(output.json ? answer.json(now: Terminal.nowMilliseconds).compact + "\n" : Self.text(answer))
             switch answer {
@@ -92,7 +92,7 @@ struct GrantCommand: ParsableCommand {
                 stile grant list --tenant acme --active
                 stile grant list --tenant acme --subject user:sam --role operator --json
 
-                Of each subject the last \(StoreLimits.maxGrantsKept) that have ended are kept; the log of changes has all.
+                Of each subject at least the last \(StoreLimits.maxGrantsKept) that have ended are kept; the log of changes has all.
                 """)
 
         @OptionGroup var options: TenantOptions
@@ -235,7 +235,10 @@ struct GrantDuration: ExpressibleByArgument {
             if character.isASCII, character.isNumber, digits.count < 9 {
                 digits.append(character)
             } else if let unit = units[character], let count = Int64(digits) {
-                total += count * unit
+                let (product, isTooLong) = count.multipliedReportingOverflow(by: unit)
+                let (sum, isAbove) = total.addingReportingOverflow(product)
+                guard !isTooLong, !isAbove else { return nil }
+                total = sum
                 digits = ""
             } else {
                 return nil

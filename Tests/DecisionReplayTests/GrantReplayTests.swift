@@ -66,7 +66,7 @@ struct GrantReplayTests {
         return try RoleDesk(t.store, tenant: "t", board: PolicyBoard(store: t.store)).take(
             RoleRequest(
                 subject: EntityName(type: "user", id: id), role: role, duration: duration, reason: "OPS-17",
-                session: session, by: "test"), now: now, &writer)
+                session: session, by: "test"), clock: { now }, &writer)
     }
 
     private func denial(_ answer: RoleAnswer) -> RoleDenial? {
