@@ -11,18 +11,24 @@ struct Clock {
     let emptyTicks: UInt64
 
     init() {
-        let startNanoseconds = measure_nanoseconds()
-        let startTicks = measure_ticks()
-        while measure_nanoseconds() - startNanoseconds < 50_000_000 {}
-        let ticks = measure_ticks() - startTicks
-        scale = Double(measure_nanoseconds() - startNanoseconds) / Double(max(1, ticks))
-        var empty: [UInt64] = []
-        for _ in 0..<10_001 {
-            let before = measure_ticks()
-            empty.append(measure_ticks() - before)
-        }
-        empty.sort()
-        emptyTicks = empty[empty.count / 2]
+        // The middle of some: a machine that is halted meanwhile has one of its clocks run on.
+        scale =
+            (0..<5).map { _ in
+                let startNanoseconds = measure_nanoseconds()
+                let startTicks = measure_ticks()
+                while measure_nanoseconds() - startNanoseconds < 10_000_000 {}
+                let ticks = measure_ticks() - startTicks
+                return Double(measure_nanoseconds() - startNanoseconds) / Double(max(1, ticks))
+            }.sorted()[2]
+        // The least of several, for on a disturbed machine one median of nothing can be longer than a decision.
+        emptyTicks =
+            (0..<9).map { _ in
+                let empty = (0..<2_001).map { _ in
+                    let before = measure_ticks()
+                    return measure_ticks() - before
+                }
+                return empty.sorted()[empty.count / 2]
+            }.min() ?? 0
     }
 
     /// Ticks of a measurement as nanoseconds of what was measured.
