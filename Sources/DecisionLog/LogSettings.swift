@@ -83,6 +83,8 @@ extension RecordingMode {
         switch self {
         case .every: "every"
         case .sampled(let rate): "sampled:\(rate)"
+        // A candidate's; no log is written so.
+        case .offered: "offered"
         }
     }
 }

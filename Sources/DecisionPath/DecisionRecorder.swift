@@ -46,6 +46,9 @@ package enum RecordingMode: Sendable, Hashable {
     case every
     /// One of so many, drawn at random; one that finds no place is lost and counted.
     case sampled(UInt64)
+    /// All that find a place. Where one finds none, the next ones are not tried: to see how far the other side is costs more
+    /// than all else, for its processor wrote that last.
+    case offered
 }
 
 /// Records the decisions about one tenant on one thread.
@@ -58,6 +61,9 @@ package final class DecisionRecorder: @unchecked Sendable {
     private let waits: Bool
     /// A random number above it leaves the decision out.
     private let threshold: UInt64
+    /// Decisions that are not tried after one that found no place, and how many of them are left.
+    private let pause: Int
+    private var paused = 0
     private let tenant: InlineArray<8, UInt64>
     private let tenantCount: UInt8
 
@@ -72,9 +78,15 @@ package final class DecisionRecorder: @unchecked Sendable {
         case .every:
             waits = true
             threshold = .max
+            pause = 0
+        case .offered:
+            waits = false
+            threshold = .max
+            pause = 64
         case .sampled(let rate):
             waits = false
             threshold = rate <= 1 ? .max : .max / rate
+            pause = 0
         }
         var words = InlineArray<8, UInt64>(repeating: 0)
         let bytes = tenant.utf8.prefix(Layout.tenantBytes)
@@ -106,6 +118,11 @@ package final class DecisionRecorder: @unchecked Sendable {
     func recordWhole(_ frame: CBORReader, _ answer: UnsafeRawBufferPointer) -> Bool {
         let whole = unsafe frame.slice(0..<frame.end)
         guard whole.count <= Layout.maxQuestionBytes, answer.count <= Layout.maxAnswerBytes else { return false }
+        if paused > 0 {
+            paused &-= 1
+            ring.countLost()
+            return true
+        }
         if threshold != .max, ring.nextRandom() > threshold { return true }
         let count = Layout.headBytes &+ answer.count &+ whole.count
         guard let place = ring.reserve(count) ?? awaited(count) else { return true }
@@ -205,6 +222,7 @@ package final class DecisionRecorder: @unchecked Sendable {
     private func awaited(_ count: Int) -> RingPlace? {
         guard waits, count <= ring.maxRecord else {
             ring.countLost()
+            paused = pause
             return nil
         }
         while !ring.isClosed {

@@ -88,7 +88,10 @@ package final class TenantDecider {
     /// Where they are handed over while a candidate decides beside; nil never does.
     package var shadowRecorder: DecisionRecorder?
     /// The same while there is a candidate.
-    private var shadow: DecisionRecorder?
+    private var shadow: DecisionRecorder? {
+        didSet { lentShadow = shadow.map { Lent($0) } }
+    }
+    private var lentShadow: Lent<DecisionRecorder>?
     private let role: DecidingRole
     /// Moves when policies, groups or the readability of the store have: every open question is to be thought over.
     package private(set) var epoch: UInt64 = 0
@@ -297,6 +300,7 @@ package final class TenantDecider {
         var inputs = DecisionInputs()
         var hash: UInt64 = 0
         lentRecorder?.with { $0.prepare() }
+        lentShadow?.with { $0.prepare() }
         guard let id = scan(frame, compiled, &question, &inputs, &hash) else { return false }
         inputs.now = now
         let start = output.bytes.count
@@ -318,10 +322,12 @@ package final class TenantDecider {
                 answer(verdict, question, frame, &inputs, compiled, id, &output)
             }
         }
-        handOver(question, frame, isWhole: true, output, from: start &+ ProtocolLimits.prefixBytes)
-        guard let recorder = lentRecorder else { return true }
         let answer = unsafe UnsafeRawBufferPointer(
             rebasing: output.bytes.borrowed[(start &+ ProtocolLimits.prefixBytes)...])
+        if let shadow = lentShadow, !shadow.with({ unsafe $0.recordWhole(frame, answer) }) {
+            handOver(question, frame, isWhole: false, output, from: start &+ ProtocolLimits.prefixBytes)
+        }
+        guard let recorder = lentRecorder else { return true }
         if !recorder.with({ unsafe $0.recordWhole(frame, answer) }) {
             log(question, frame, isWhole: false, output, from: start &+ ProtocolLimits.prefixBytes)
         }

@@ -49,7 +49,7 @@ package final class ShadowDesk: Sendable {
         }
         rings.withLock { $0.append(ring) }
         // All decisions, and none waits.
-        return worker.producer(of: ring, mode: .sampled(1))
+        return worker.producer(of: ring, mode: .offered)
     }
 
     var allRings: [ByteRing] { rings.withLock { $0 } }
