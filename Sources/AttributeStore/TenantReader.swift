@@ -55,8 +55,7 @@ public struct TenantReader: ~Copyable {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
         snapshot = transaction.id
-        if cache.hasWaste { cache.startGeneration() }
-        if snapshot != cachedSnapshot {
+        if snapshot != cachedSnapshot || cache.hasWaste {
             cache.startGeneration()
             for index in presence.indices { presence[index] = 0 }
             cachedSnapshot = snapshot

@@ -25,6 +25,29 @@ public struct ViewCache: ~Copyable {
         public var generation: UInt32
         /// Bytes of the view in the low 22 bits, bytes of the key above them.
         public var lengths: UInt32
+
+        /// Of a view whose key of `key` bytes lies just before it.
+        init(_ view: UnsafeRawBufferPointer, key: Int, hash: UInt64, generation: UInt32) {
+            word = unsafe Self.word(view, hash)
+            self.generation = generation
+            lengths = UInt32(truncatingIfNeeded: view.count) | UInt32(truncatingIfNeeded: key) << 22
+        }
+
+        /// No view.
+        init() {
+            word = 0
+            generation = 0
+            lengths = 0
+        }
+
+        /// Bytes of the view.
+        @inlinable
+        @inline(__always)
+        public var count: Int { Int(lengths & 0x3f_ffff) }
+
+        static func word(_ view: UnsafeRawBufferPointer, _ hash: UInt64) -> UInt64 {
+            UInt64(UInt(bitPattern: view.baseAddress)) | (hash >> 48) << 48
+        }
     }
 
     /// Entries that share a cache line, among which a key may lie anywhere.
@@ -35,13 +58,11 @@ public struct ViewCache: ~Copyable {
     @inlinable public static var addressMask: UInt64 { 0xffff_ffff_ffff }
 
     /// Bytes that all caches of the process may take together. Beyond it they stop to grow.
-    static let budget = 32 << 20
-    private static let taken = Atomic<Int>(0)
+    private static let room = SharedRoom(32 << 20)
     /// Bytes that the opened views of all caches of the process may take together, and of one.
-    static let openedBudget = 32 << 20
-    private static let openedRoom = openedBudget
+    private static let sharedOpened = SharedRoom(openedRoom)
+    private static let openedRoom = 32 << 20
     private static let firstRoom = 64 << 10
-    private static let openedTaken = Atomic<Int>(0)
 
     /// Buckets of `ways` entries; nil before the first place is stored.
     public private(set) var entries: UnsafeMutablePointer<Entry>?
@@ -67,11 +88,11 @@ public struct ViewCache: ~Copyable {
     deinit {
         if let opened = unsafe opened {
             unsafe munmap(opened, Self.openedRoom)
-            Self.openedTaken.wrappingSubtract(openedLimit, ordering: .relaxed)
+            Self.sharedOpened.give(openedLimit)
         }
         guard let entries = unsafe entries else { return }
         unsafe free(entries)
-        Self.taken.wrappingSubtract(buckets * Self.ways * MemoryLayout<Entry>.stride, ordering: .relaxed)
+        Self.room.give(buckets * Self.ways * MemoryLayout<Entry>.stride)
     }
 
     /// Forgets every place: another snapshot is read from now on.
@@ -80,25 +101,31 @@ public struct ViewCache: ~Copyable {
         stored = 0
         giveBack()
         if generation == 0, let entries = unsafe entries {
-            unsafe entries.update(repeating: Entry(word: 0, generation: 0, lengths: 0), count: buckets * Self.ways)
+            unsafe entries.update(repeating: Entry(), count: buckets * Self.ways)
             generation = 1
         }
+    }
+
+    /// The entries among which a key with this hash may lie; nil before the first place is stored.
+    @inlinable
+    @inline(__always)
+    public func bucket(_ hash: UInt64) -> UnsafeMutablePointer<Entry>? {
+        unsafe entries.map { unsafe $0 + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways }
     }
 
     /// Asks for the lines of memory that `find` will read.
     @inlinable
     @inline(__always)
     public func prefetch(hash: UInt64) {
-        guard let entries = unsafe entries else { return }
-        unsafe stile_prefetch(entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways)
+        guard let bucket = unsafe bucket(hash) else { return }
+        unsafe stile_prefetch(bucket)
     }
 
     /// Asks for the lines where the view of a key with this hash is likely to lie.
     @inlinable
     @inline(__always)
     public func prefetchView(hash: UInt64) {
-        guard let entries = unsafe entries else { return }
-        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        guard let bucket = unsafe bucket(hash) else { return }
         let tag = hash >> 48
         for way in 0..<Self.ways where unsafe bucket[way].word >> 48 == tag {
             let place = unsafe UnsafeRawPointer(bitPattern: UInt(bucket[way].word & Self.addressMask))
@@ -111,8 +138,7 @@ public struct ViewCache: ~Copyable {
     @inlinable
     @inline(__always)
     public func find(_ prefix: ViewPrefix, _ id: UnsafeRawBufferPointer, hash: UInt64) -> UnsafeRawBufferPointer? {
-        guard let entries = unsafe entries else { return nil }
-        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        guard let bucket = unsafe bucket(hash) else { return nil }
         let tag = hash >> 48
         let count = prefix.count &+ id.count
         for way in 0..<Self.ways {
@@ -122,7 +148,7 @@ public struct ViewCache: ~Copyable {
                 unsafe Bytes.areEqual(place - id.count, id.baseAddress, id.count),
                 unsafe Bytes.areEqual(place - count, prefix.bytes.baseAddress, prefix.count)
             else { continue }
-            return unsafe UnsafeRawBufferPointer(start: place, count: Int(entry.lengths & 0x3f_ffff))
+            return unsafe UnsafeRawBufferPointer(start: place, count: entry.count)
         }
         return nil
     }
@@ -141,17 +167,14 @@ public struct ViewCache: ~Copyable {
             unsafe memcmp(place - key.count, wanted, key.count) == 0
         else { return }
         if stored >= buckets * Self.ways * 3 / 4 { grow() }
-        guard let entries = unsafe entries else { return }
-        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
+        guard let bucket = unsafe bucket(hash) else { return }
         // An empty way, else one that the key itself chooses.
         var way = Int(truncatingIfNeeded: hash >> 32) & (Self.ways - 1)
         for candidate in 0..<Self.ways where unsafe bucket[candidate].generation != generation { way = candidate }
         if unsafe bucket[way].generation == generation, unsafe isOpened(bucket[way]) {
-            wasted += unsafe Int(bucket[way].lengths & 0x3f_ffff)
+            wasted += unsafe bucket[way].count
         }
-        unsafe bucket[way] = Entry(
-            word: UInt64(UInt(bitPattern: place)) | (hash >> 48) << 48, generation: generation,
-            lengths: UInt32(truncatingIfNeeded: value.count) | UInt32(truncatingIfNeeded: key.count) << 22)
+        unsafe bucket[way] = Entry(value, key: key.count, hash: hash, generation: generation)
         stored &+= 1
     }
 
@@ -161,15 +184,14 @@ public struct ViewCache: ~Copyable {
         let more = max(Self.firstBuckets, buckets * 2)
         let bytes = more * Self.ways * MemoryLayout<Entry>.stride
         let had = buckets * Self.ways * MemoryLayout<Entry>.stride
-        if Self.taken.wrappingAdd(bytes - had, ordering: .relaxed).newValue > Self.budget {
-            Self.taken.wrappingSubtract(bytes - had, ordering: .relaxed)
+        guard Self.room.take(bytes - had) else {
             canGrow = false
             return
         }
         var memory: UnsafeMutableRawPointer?
         let page = bytes >= Self.largePage ? Self.largePage : 64
         guard unsafe posix_memalign(&memory, page, bytes) == 0, let memory = unsafe memory else {
-            Self.taken.wrappingSubtract(bytes - had, ordering: .relaxed)
+            Self.room.give(bytes - had)
             canGrow = false
             return
         }
@@ -188,11 +210,10 @@ public struct ViewCache: ~Copyable {
     mutating func keep(
         _ plain: UnsafeRawBufferPointer, of sealed: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer, hash: UInt64
     ) {
-        guard let entries = unsafe entries, let from = plain.baseAddress, let keyFrom = key.baseAddress,
-            let place = sealed.baseAddress
-        else { return }
-        let bucket = unsafe entries + (Int(truncatingIfNeeded: hash) & (buckets &- 1)) &* Self.ways
-        let word = UInt64(UInt(bitPattern: place)) | (hash >> 48) << 48
+        guard let bucket = unsafe bucket(hash), let from = plain.baseAddress, let keyFrom = key.baseAddress else {
+            return
+        }
+        let word = unsafe Entry.word(sealed, hash)
         for way in 0..<Self.ways {
             guard unsafe bucket[way].word == word && bucket[way].generation == generation else { continue }
             let offset = (openedUsed &+ key.count &+ 15) & ~15
@@ -206,9 +227,8 @@ public struct ViewCache: ~Copyable {
             unsafe (target - key.count).copyMemory(from: keyFrom, byteCount: key.count)
             unsafe target.copyMemory(from: from, byteCount: plain.count)
             openedUsed = offset &+ plain.count
-            unsafe bucket[way].word = UInt64(UInt(bitPattern: target)) | (hash >> 48) << 48
-            unsafe bucket[way].lengths =
-                UInt32(truncatingIfNeeded: plain.count) | UInt32(truncatingIfNeeded: key.count) << 22
+            let kept = unsafe UnsafeRawBufferPointer(start: target, count: plain.count)
+            unsafe bucket[way] = Entry(kept, key: key.count, hash: hash, generation: generation)
             return
         }
     }
@@ -217,7 +237,7 @@ public struct ViewCache: ~Copyable {
     private mutating func giveBack() {
         if openedUsed < openedLimit / 4, openedLimit > Self.firstRoom, let opened = unsafe opened {
             _ = unsafe madvise(opened, Self.openedRoom, MADV_DONTNEED)
-            Self.openedTaken.wrappingSubtract(openedLimit, ordering: .relaxed)
+            Self.sharedOpened.give(openedLimit)
             openedLimit = 0
         }
         openedUsed = 0
@@ -244,10 +264,7 @@ public struct ViewCache: ~Copyable {
         while openedLimit < end {
             // Twice what there was, so that a tenant that is asked little about takes little from the others.
             let step = min(max(Self.firstRoom, openedLimit), Self.largePage, Self.openedRoom - openedLimit)
-            if Self.openedTaken.wrappingAdd(step, ordering: .relaxed).newValue > Self.openedBudget {
-                Self.openedTaken.wrappingSubtract(step, ordering: .relaxed)
-                return false
-            }
+            guard Self.sharedOpened.take(step) else { return false }
             openedLimit += step
         }
         return true
@@ -274,4 +291,21 @@ public struct ViewCache: ~Copyable {
         let product = value.multipliedFullWidth(by: 0xa076_1d64_78bd_642f)
         return product.high ^ product.low
     }
+}
+
+/// Bytes that all threads share.
+private struct SharedRoom: ~Copyable, Sendable {
+    private let most: Int
+    private let taken = Atomic<Int>(0)
+
+    init(_ most: Int) { self.most = most }
+
+    /// False, with nothing taken, when there are not so many left.
+    func take(_ bytes: Int) -> Bool {
+        if taken.wrappingAdd(bytes, ordering: .relaxed).newValue <= most { return true }
+        give(bytes)
+        return false
+    }
+
+    func give(_ bytes: Int) { taken.wrappingSubtract(bytes, ordering: .relaxed) }
 }

@@ -100,10 +100,11 @@ final class Connection {
 
     /// A frame of it is here as a whole, or one that is too long has begun.
     var hasFrame: Bool {
-        let available = input.count - taken - ProtocolLimits.prefixBytes
-        guard available >= 0 else { return false }
-        let length = Int(UInt32(bigEndian: input.load(at: taken, as: UInt32.self)))
-        return length <= available || length > ProtocolLimits.maxFrameBytes
+        do throws(ProtocolError) {
+            return try nextFrame() != nil
+        } catch {
+            return true
+        }
     }
 
     /// Bytes that the client has not taken.
@@ -157,10 +158,7 @@ final class Connection {
 
     /// The frame behind those that were taken, when all of it is here; void as `nextFrame`'s.
     @inline(__always)
-    var upcoming: CBORReader? {
-        guard taken &+ ProtocolLimits.prefixBytes < input.count, hasFrame else { return nil }
-        return try? nextFrame()
-    }
+    var upcoming: CBORReader? { try? nextFrame() }
 
     /// The frame that `nextFrame` gave is handled, or is about to be.
     @inline(__always)

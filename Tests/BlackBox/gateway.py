@@ -146,6 +146,16 @@ class World:
         finally:
             connection.close()
 
+    def pages(self, path, token, key):
+        """What all pages of a list have under a key; the path has a query."""
+        found, after = [], ""
+        while True:
+            page = self.ask("GET", path + after, token).json
+            found += page[key]
+            if "next" not in page:
+                return found
+            after = f"&after={page['next']}"
+
     def tenant(self, name, policies=LEDGER, data=True):
         """A tenant with policies, data and an administrator, whose credential is given back."""
         stile("tenant", "create", name, "--store", self.store)
@@ -989,13 +999,7 @@ def test_resources_sessions_and_signals_are_shown_and_changed():
     expect(world.ask("PUT", f"{base}/resources/nosuch/x", admin, {}).code == "unknown_entity_type")
     for index in range(25):
         expect(world.ask("PUT", f"{base}/resources/payrun/n{index:02}", admin, body).status == 201)
-    found, after = [], ""
-    while True:
-        page = world.ask("GET", f"{base}/resources/payrun?limit=10{after}", admin).json
-        found += [r["id"] for r in page["resources"]]
-        if "next" not in page:
-            break
-        after = f"&after={page['next']}"
+    found = [r["id"] for r in world.pages(f"{base}/resources/payrun?limit=10", admin, "resources")]
     expect(len(found) == 26 and found == sorted(found), found)
     expect(world.ask("DELETE", f"{base}/resources/payrun/n00", admin).status == 204)
     expect(world.ask("DELETE", f"{base}/resources/payrun/n00", admin).status == 404)
@@ -1065,13 +1069,7 @@ def test_roles_are_taken_for_a_time():
            "the tool says the same")
     for index in range(5):
         expect(world.ask("POST", f"{base}/grants", admin, request).json["outcome"] == "granted")
-    found, after = [], ""
-    while True:
-        page = world.ask("GET", f"{base}/grants?limit=2{after}", auditor).json
-        found += [g["id"] for g in page["grants"]]
-        if "next" not in page:
-            break
-        after = f"&after={page['next']}"
+    found = [g["id"] for g in world.pages(f"{base}/grants?limit=2", auditor, "grants")]
     expect(len(found) == 6 and len(set(found)) == 6, found)
     of_sam = "subject_type=user&subject_id=sam"
     for query, count in [(of_sam, 6), ("role=operator", 6), ("role=engineer", 0), ("state=active", 6), ("state=ended", 0),
