@@ -84,6 +84,32 @@ struct CascadeTests {
         #expect(Double(messages) < 1.3 * Double(broken))
     }
 
+    /// Changes of one token that once made messages about policies, one of each kind.
+    static let knownChanges: [(tenant: String, line: Int, token: String, instead: String)] = [
+        ("contractors", 18, "{", ":"), ("contractors", 5, "{", "context {"), ("contractors", 12, "{", "context"),
+        ("contractors", 15, ",", ") ,"), ("contractors", 18, "context", "doc context"),
+        ("authzen-certification", 3, "{", "}"), ("authzen-certification", 6, "action", "doc"),
+        ("authzen-search", 3, "{", "}"), ("authzen-search", 8, "}", "?"), ("authzen-gateway", 2, "{", "assurance"),
+        ("authzen-gateway", 5, ",", ") ,"), ("data-residency", 13, "}", "?"), ("helpdesk", 10, "service", "device"),
+        ("just-in-time", 5, "team", "elevation-granted"), ("hierarchy", 3, "in", "doc"),
+    ]
+
+    @Test("changes that once made messages about policies make none", arguments: CascadeTests.knownChanges.indices)
+    func found(_ index: Int) throws {
+        let (tenant, line, token, instead) = Self.knownChanges[index]
+        let files = try #require(try Self.tenants().first { $0[0].name == "\(tenant)/catalog.stile" })
+        let places = GrammarTests.tokens(of: files[0].text).filter { $0.range.line == line && $0.text == token }
+        #expect(!places.isEmpty)
+        let bytes = Array(files[0].text.utf8)
+        for place in places.map(\.range) {
+            let changed = bytes[..<Int(place.start)] + Array(instead.utf8) + bytes[Int(place.end)...]
+            let catalog = SourceFile(name: files[0].name, text: String(decoding: changed, as: UTF8.self))
+            let errors = checkPolicies([catalog] + files.dropFirst()).diagnostics.filter { $0.severity == .error }
+            #expect(!errors.isEmpty)
+            #expect(errors.allSatisfy { $0.range.file == 0 }, "\(errors.map(\.message))")
+        }
+    }
+
     @Test("with a mistake in the catalog, the mistakes of policies that do not hang on it are told")
     func others() {
         let catalog = """

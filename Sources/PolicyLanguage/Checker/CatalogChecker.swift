@@ -14,6 +14,10 @@ struct CatalogChecker {
         var checker = CatalogChecker(sink: sink)
         let catalog = checker.catalog(syntax)
         sink = checker.sink
+        if syntax.isUncertain {
+            let isWrong = sink.diagnostics.contains { $0.severity == .error && $0.range.file == syntax.range.file }
+            if isWrong { checker.broken.hasLostNames = true }
+        }
         return (catalog, checker.broken)
     }
 
@@ -68,6 +72,7 @@ struct CatalogChecker {
                         .reservedName, "a \(entity.name.text) belongs to a question, it asks none",
                         at: entity.name.range,
                         help: "write `entity \(entity.name.text)`, or choose another name for the subject")
+                    broken.hasLostNames = true
                 }
                 declared.append((index, entity))
             } else if entities.count == LanguageLimits.maxTypes {
@@ -163,7 +168,7 @@ struct CatalogChecker {
             } else {
                 markBroken(syntax.name, places)
             }
-            if sink.mistakes > mistakes { markBroken(syntax.name, places) }
+            if syntax.isUncertain || sink.mistakes > mistakes { markBroken(syntax.name, places) }
         }
         return attributes
     }

@@ -7,6 +7,7 @@ extension Parser {
 
     mutating func catalog() throws(Skip) -> CatalogSyntax {
         let start = current.range
+        hasGuessed = false
         advance()
         let name = try text("the catalog's name in quotes")
         var version = "1.0.0"
@@ -23,12 +24,16 @@ extension Parser {
         try open("before the catalog's declarations", for: Self.catalogWords)
         block(from: { $0.isLine(of: Self.catalogWords) }, words: Self.catalogWords) { (parser) throws(Skip) in
             parser.mark(.item)
+            // What begins amid a line may be the rest of the declaration before.
+            let isFirst = parser.tokens[max(0, parser.position - 1)].isSymbol("{")
+            if parser.current.breaksBefore == 0, !isFirst { catalog.isUncertain = true }
             let hasLostNames = catalog.hasLostNames
             catalog.hasLostNames = true
             try parser.declaration(&catalog)
             catalog.hasLostNames = hasLostNames || parser.hasUnclosedAttributes
         }
         if !close(opening, "the catalog") { catalog.hasLostNames = true }
+        if hasGuessed { catalog.isUncertain = true }
         catalog.range = start.union(lastRange)
         return catalog
     }
@@ -142,6 +147,7 @@ extension Parser {
         let opening = current.range
         try open("before attributes", for: following.isSymbol(":") ? [current.text] : [])
         var attributes = AttributesSyntax()
+        var isAfterMistake = false
         block(
             from: { $0.current.kind == .name && $0.following.isSymbol(":") },
             until: { $0.isLine(of: Self.catalogWords) && !$0.following.isSymbol(":") }
@@ -149,16 +155,28 @@ extension Parser {
             parser.mark(.entry)
             let hasLostNames = attributes.hasLostNames
             attributes.hasLostNames = true
-            let name = try parser.name("an attribute's name")
+            // What cannot be read amid a line may be the rest of the attribute before, or the beginning of the next.
+            let isAmidLine = parser.current.breaksBefore == 0
+            let isBeforeCertain = attributes.list.last?.isUncertain == false
+            let isUncertain = isAmidLine && isAfterMistake
+            isAfterMistake = true
             let index = attributes.list.count
+            if isAmidLine, index > 0 { attributes.list[index - 1].isUncertain = true }
+            let name = try parser.name("an attribute's name")
             attributes.list.append(.broken(name))
-            let attribute = try parser.attribute(name)
+            var attribute = try parser.attribute(name)
             try parser.ends(attribute)
+            attribute.isUncertain = isUncertain
             attributes.list[index] = attribute
+            if isBeforeCertain { attributes.list[index - 1].isUncertain = false }
+            isAfterMistake = false
             attributes.hasLostNames = hasLostNames
             parser.takeOptional(",")
         }
-        if !close(opening, "this block of attributes") { hasUnclosedAttributes = true }
+        if !close(opening, "this block of attributes") {
+            hasUnclosedAttributes = true
+            if let last = attributes.list.indices.last { attributes.list[last].isUncertain = true }
+        }
         return attributes
     }
 

@@ -15,6 +15,9 @@ struct Parser {
     var hasLostNames = false
     /// A block of attributes has no end, so that it may have swallowed declarations.
     var hasUnclosedAttributes = false
+    /// Words of the catalog at hand may have been meant for something else: a brace was guessed, or words without quotes
+    /// became a text.
+    var hasGuessed = false
     /// Productions that failed so far.
     private(set) var skipped = 0
     /// What tokens are for the layout, by their first byte; nil when nobody asks.
@@ -162,6 +165,7 @@ struct Parser {
         if take(symbol: "{") { return }
         let skip = skip("`{` \(what)")
         guard current.kind == .name, words.contains(current.text) else { throw skip }
+        hasGuessed = true
         depth += 1
     }
 
@@ -218,6 +222,7 @@ struct Parser {
         } while current.kind == .name && current.breaksBefore == 0 && !Self.joiningWords.contains(current.text)
         let end = position
         position = start
+        hasGuessed = true
         let text = words.joined(separator: " ")
         let skip = skip(what, help: "write \"\(text)\"")
         let range = current.range.union(tokens[end - 1].range)
@@ -330,6 +335,8 @@ struct Parser {
     }
 
     private mutating func misplaced(_ syntax: inout FileSyntax) -> Skip {
+        // What stands behind a catalog that was closed too early is skipped, and declared things.
+        if !syntax.catalogs.isEmpty, syntax.policies.isEmpty, syntax.tests.isEmpty { syntax.hasBrokenCatalog = true }
         if current.isSymbol("}") {
             sink.report(
                 .strayBrace, "this `}` closes nothing", at: current.range,

@@ -31,6 +31,9 @@ struct CatalogSyntax {
     var context = AttributesSyntax()
     /// A declaration could not be read, so that any name may be missing: what was skipped may have held more than one.
     var hasLostNames = false
+    /// Where a declaration begins or ends had to be guessed, or is easily mistaken: after a mistake anywhere, words may
+    /// stand in another declaration than they were meant for.
+    var isUncertain = false
     var range: SourceRange
 }
 
@@ -70,6 +73,8 @@ struct AttributeSyntax {
     var lifetime: Int64?
     var documentation: String?
     var use: String?
+    /// Something beside it could not be read, and may have been meant to belong to it.
+    var isUncertain = false
     var range: SourceRange
 }
 
