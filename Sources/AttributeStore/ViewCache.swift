@@ -90,9 +90,8 @@ public struct ViewCache: ~Copyable {
             unsafe munmap(opened, Self.openedRoom)
             Self.sharedOpened.give(openedLimit)
         }
-        guard let entries = unsafe entries else { return }
-        unsafe free(entries)
-        Self.room.give(buckets * Self.ways * MemoryLayout<Entry>.stride)
+        free()
+        Self.room.give(Self.bytes(buckets))
     }
 
     /// Forgets every place: another snapshot is read from now on.
@@ -128,8 +127,12 @@ public struct ViewCache: ~Copyable {
         guard let bucket = unsafe bucket(hash) else { return }
         let tag = hash >> 48
         for way in 0..<Self.ways where unsafe bucket[way].word >> 48 == tag {
-            let place = unsafe UnsafeRawPointer(bitPattern: UInt(bucket[way].word & Self.addressMask))
-            unsafe stile_prefetch(place)
+            let place = unsafe UInt(bucket[way].word & Self.addressMask)
+            // The key is compared first, and nearly all of a usual view comes with it: addresses that need not be right.
+            unsafe stile_prefetch(UnsafeRawPointer(bitPattern: place &- 32))
+            unsafe stile_prefetch(UnsafeRawPointer(bitPattern: place &+ 32))
+            unsafe stile_prefetch(UnsafeRawPointer(bitPattern: place &+ 96))
+            unsafe stile_prefetch(UnsafeRawPointer(bitPattern: place &+ 160))
             return
         }
     }
@@ -178,31 +181,52 @@ public struct ViewCache: ~Copyable {
         stored &+= 1
     }
 
-    /// Twice the room, empty; the places come back as they are asked for.
+    /// More room, empty: the places come back as they are asked for, each by a walk down the tree. Four times as much where it
+    /// can be had, for then few are found again.
     private mutating func grow() {
         guard canGrow else { return }
-        let more = max(Self.firstBuckets, buckets * 2)
-        let bytes = more * Self.ways * MemoryLayout<Entry>.stride
-        let had = buckets * Self.ways * MemoryLayout<Entry>.stride
-        guard Self.room.take(bytes - had) else {
-            canGrow = false
-            return
-        }
-        var memory: UnsafeMutableRawPointer?
-        let page = bytes >= Self.largePage ? Self.largePage : 64
-        guard unsafe posix_memalign(&memory, page, bytes) == 0, let memory = unsafe memory else {
+        canGrow = grow(to: max(Self.firstBuckets, buckets * 4)) || grow(to: max(Self.firstBuckets, buckets * 2))
+    }
+
+    /// - Returns: false, with nothing changed, when there is not so much room.
+    private mutating func grow(to more: Int) -> Bool {
+        let bytes = Self.bytes(more)
+        let had = Self.bytes(buckets)
+        guard Self.room.take(bytes - had) else { return false }
+        guard let memory = unsafe Self.zeroed(bytes) else {
             Self.room.give(bytes - had)
-            canGrow = false
-            return
+            return false
         }
-        // A look-up goes anywhere in it: on small pages nearly each one would walk the page tables too.
-        if page == Self.largePage { _ = unsafe madvise(memory, bytes, MADV_HUGEPAGE) }
-        unsafe memset(memory, 0, bytes)
-        if let entries = unsafe entries { unsafe free(entries) }
+        free()
         unsafe entries = memory.bindMemory(to: Entry.self, capacity: more * Self.ways)
         buckets = more
         stored = 0
         hasWaste = openedUsed > 0
+        return true
+    }
+
+    private static func bytes(_ buckets: Int) -> Int { buckets * ways * MemoryLayout<Entry>.stride }
+
+    /// Memory for entries, all zero. Much of it is mapped, so that it is filled with zeros where it is used and when: to do all
+    /// of it at once would hold a question up for milliseconds.
+    private static func zeroed(_ bytes: Int) -> UnsafeMutableRawPointer? {
+        guard bytes >= largePage else {
+            var memory: UnsafeMutableRawPointer?
+            guard unsafe posix_memalign(&memory, 64, bytes) == 0, let memory = unsafe memory else { return nil }
+            unsafe memset(memory, 0, bytes)
+            return unsafe memory
+        }
+        let memory = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
+        // A look-up goes anywhere in it: on small pages nearly each one would walk the page tables too.
+        _ = unsafe madvise(memory, bytes, MADV_HUGEPAGE)
+        return unsafe memory
+    }
+
+    private func free() {
+        guard let entries = unsafe entries else { return }
+        let bytes = Self.bytes(buckets)
+        if bytes >= Self.largePage { unsafe munmap(entries, bytes) } else { unsafe Glibc.free(entries) }
     }
 
     /// Keeps a view that was opened, so that it is opened once a snapshot; the entry of the sealed one leads to it from now on.

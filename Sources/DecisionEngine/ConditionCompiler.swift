@@ -484,7 +484,8 @@ extension Compiler {
                 }
                 test.forEachOperand { operand in
                     switch operand {
-                    case .subject, .resource: needs.insert(.identities)
+                    case .subject: needs.insert(.subjectID)
+                    case .resource: needs.insert(.resourceID)
                     default: break
                     }
                 }

@@ -309,8 +309,14 @@ private struct Evaluation {
         let end = row &+ Int(word(reads)) &* ImageLayout.readWords
         while row < end {
             let operand = operands &+ Int(word(row)) &* ImageLayout.operandWords
-            if word(operand) & 0xff == OperandKind.attribute.rawValue {
-                if isGiven(Int(word(operand &+ 1)), word(operand &+ 6)) {
+            let head = word(operand)
+            if head & 0xff == OperandKind.attribute.rawValue {
+                let slot = Int(word(operand &+ 1))
+                let places = word(operand &+ 6)
+                // One that may be absent is an error only when it is given as something else.
+                if isGiven(slot, places)
+                    || (head >> 16) & OperandFlags.required == 0 && !isMalformed(slot, places)
+                {
                     row &+= ImageLayout.readWords
                     continue
                 }
@@ -337,6 +343,13 @@ private struct Evaluation {
         return slot < given.limit && given.validUntil(slot) > now
     }
 
+    /// Whether the question gives something else in place of the attribute.
+    @inline(__always)
+    private func isMalformed(_ slot: Int, _ places: UInt32) -> Bool {
+        let given = source(Int(places >> 8))
+        return slot < given.limit && given.validUntil(slot) == RecordLayout.malformed
+    }
+
     private mutating func checkSlowly(_ row: Int) -> Verdict? {
         guard isMember(word(row &+ 1), action), isMember(word(row &+ 2), resourceType) else { return nil }
         return checkSlowly(operand: Int(word(row)))
@@ -347,8 +360,7 @@ private struct Evaluation {
         if isGiven(place.slot, place.sources) { return nil }
         var verdict = Verdict(kind: .error)
         verdict.attribute = operand
-        let given = source(Int(place.sources >> 8))
-        if place.slot < given.limit, given.validUntil(place.slot) == RecordLayout.malformed {
+        if isMalformed(place.slot, place.sources) {
             verdict.cause = .attributeMalformed
             return verdict
         }

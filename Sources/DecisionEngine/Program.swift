@@ -270,9 +270,12 @@ public struct SourceNeeds: OptionSet, Sendable, Hashable {
     /// The containers of the resource, which are in its record.
     @inlinable
     public static var containers: SourceNeeds { SourceNeeds(rawValue: 16) }
-    /// The ids of subject or resource, as values.
+    /// The id of the subject, as a value.
     @inlinable
-    public static var identities: SourceNeeds { SourceNeeds(rawValue: 32) }
+    public static var subjectID: SourceNeeds { SourceNeeds(rawValue: 32) }
+    /// The id of the resource, as a value.
+    @inlinable
+    public static var resourceID: SourceNeeds { SourceNeeds(rawValue: 64) }
 
     /// What is looked up beside the subject's view: device, resource, containers.
     @inlinable

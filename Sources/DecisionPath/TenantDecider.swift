@@ -656,9 +656,21 @@ package final class TenantDecider {
 
     /// Fills in the ids.
     private func identify(_ question: borrowing QuestionRanges, _ frame: CBORReader, _ inputs: inout DecisionInputs) {
+        identifySubject(question, frame, &inputs)
+        identifyResource(question, frame, &inputs)
+    }
+
+    private func identifySubject(
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, _ inputs: inout DecisionInputs
+    ) {
         unsafe subjectID.setIdentity(frame.slice(question.subject.id))
-        unsafe resourceID.setIdentity(frame.slice(question.resource.id))
         unsafe inputs.subjectID = subjectID.borrowedView
+    }
+
+    private func identifyResource(
+        _ question: borrowing QuestionRanges, _ frame: CBORReader, _ inputs: inout DecisionInputs
+    ) {
+        unsafe resourceID.setIdentity(frame.slice(question.resource.id))
         unsafe inputs.resourceID = resourceID.borrowedView
     }
 
@@ -725,7 +737,8 @@ package final class TenantDecider {
             } else {
                 scratch.groups.clear()
             }
-            if needs.contains(.identities) { identify(question, frame, &inputs) }
+            if needs.contains(.subjectID) { identifySubject(question, frame, &inputs) }
+            if needs.contains(.resourceID) { identifyResource(question, frame, &inputs) }
             if question.session.isEmpty, !needs.containsAny(of: .further) {
                 scratch.containers.clear()
                 return true
