@@ -18,22 +18,22 @@ cc -O2 -Wall -Wextra -o "$tools/echo" "$here/floor/echo.c"
 cc -O2 -Wall -Wextra -I"$top/Sources/CStile/include" -o "$tools/load" "$here/load/load.c" "$client/libstile.a" -pthread
 cc -std=gnu11 -O2 -Wall -Wextra -shared -fPIC -o "$tools/count.so" "$here/count/count.c"
 
-# make_store DIRECTORY USERS RULES: a store with the tenant "bench".
+# make_store DIRECTORY USERS RULES [SHAPE…]: a store with the tenant "bench"; its shape as tenant.sh takes it.
 make_store() {
   local made=$1.new
   rm -rf "$made" "$made.tenant"
-  bash "$here/tenant.sh" "$made.tenant" "$2" "$3"
+  bash "$here/tenant.sh" "$made.tenant" "${@:2}"
   "$binaries/stile" tenant create bench --store "$made" >/dev/null
   "$binaries/stile" policy push "$made.tenant/policies" --store "$made" --tenant bench >/dev/null
   "$binaries/stile" load --store "$made" --tenant bench --batch 10000 "$made.tenant/data.jsonl" >/dev/null
   rm -rf "$made.tenant"
   mv "$made" "$1"
 }
-# with_rules STORE DIRECTORY RULES: a copy of a store with other policies.
+# with_rules STORE DIRECTORY RULES [SHAPE…]: a copy of a store with other policies.
 with_rules() {
   rm -rf "$2.new" "$2.tenant"
   cp -r "$1" "$2.new"
-  bash "$here/tenant.sh" "$2.tenant" 1 "$3"
+  bash "$here/tenant.sh" "$2.tenant" 1 "${@:3}"
   "$binaries/stile" policy push "$2.tenant/policies" --store "$2.new" --tenant bench >/dev/null
   rm -rf "$2.tenant"
   mv "$2.new" "$2"
@@ -77,8 +77,13 @@ counts="10000 100000 1000000"
 for users in $counts; do
   [ -d "$stores/users-$users" ] || { echo "Making a tenant of $users users"; make_store "$stores/users-$users" "$users" 200; }
 done
+# Of a shape in which a hundred rules are of as many kinds as ten thousand.
+shape="4 3 1000 1000"
+# shellcheck disable=SC2086
+[ -d "$stores/rules-200" ] || make_store "$stores/rules-200" 100000 200 $shape
 for rules in 100 1000 10000; do
-  [ -d "$stores/users-100000-rules-$rules" ] || with_rules "$stores/users-100000" "$stores/users-100000-rules-$rules" "$rules"
+  # shellcheck disable=SC2086
+  [ -d "$stores/rules-$rules" ] || with_rules "$stores/rules-200" "$stores/rules-$rules" "$rules" $shape
 done
 if [ ! -d "$stores/users-100000-sealed" ]; then
   rm -rf "$stores/sealing"

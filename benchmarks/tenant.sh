@@ -1,28 +1,31 @@
 #!/usr/bin/env bash
 # A made-up business tenant for measuring: 12 types of resources, 8 actions, 100 departments, 100 groups.
 #
-#   tenant.sh DIRECTORY USERS RULES
+#   tenant.sh DIRECTORY USERS RULES [TYPES ACTIONS DEPARTMENTS GROUPS]
 #
 # Writes DIRECTORY/policies/*.stile, DIRECTORY/rules.jsonl (the same rules for the peers) and DIRECTORY/data.jsonl; the
 # same every time, and the same users whatever RULES is. More rules cut finer, as in a company that grows: what one rule
 # says of all departments with a hundred rules, each department says for itself with ten thousand. So about as many
 # rules match a question, and about as many questions are permitted, however many rules there are.
 # Half of the rules ask for the department and the clearance, a quarter for a group, an eighth for the owner, an eighth
-# forbid to users at risk.
+# forbid to users at risk. A pair of type and action needs eight rules to have some of each kind: to see what the number
+# of rules does and nothing else, compare tenants of 4 types and 3 actions, where a hundred rules are enough for that, and
+# of 1000 departments and groups, so that ten thousand still say different things.
 set -euo pipefail
-dir=$1 users=$2 rules=$3
+dir=$1 users=$2 rules=$3 types=${4:-12} actions=${5:-8} departments=${6:-100} groups=${7:-100}
 mkdir -p "$dir/policies"
-awk -v users="$users" -v rules="$rules" -v dir="$dir" 'BEGIN {
+awk -v users="$users" -v rules="$rules" -v types="$types" -v actions="$actions" -v departments="$departments" -v groups="$groups" -v dir="$dir" 'BEGIN {
   srand(7)
   split("eu us apac", regions, " ")
-  types = 12; actions = 8; pairs = types * actions; departments = 100; groups = 100
+  pairs = types * actions
   catalog = dir "/policies/catalog.stile"
   print "catalog \"bench\" version 1.0.0 {\n  assurance password < mfa" > catalog
   print "  subject entity user {\n    department: string = \"\"\n    clearance: 0...5 = 0\n    region: enum(eu, us, apac) = eu\n  }" > catalog
   print "  signal user.risk: enum(low < medium < high) = low from caep \"risk-level-change\" expires 520w" > catalog
   for (t = 0; t < types; t++)
     print "  entity type" t " {\n    region: enum(eu, us, apac)\n    level: 0...5 = 0\n    owner: user?\n  }" > catalog
-  printf "  action act0, act1, act2, act3, act4, act5, act6, act7 on type0" > catalog
+  for (a = 0; a < actions; a++) printf a ? ", act%d" : "  action act%d", a > catalog
+  printf " on type0" > catalog
   for (t = 1; t < types; t++) printf ", type%d", t > catalog
   print "\n  context {\n    channel: enum(web, api) = web\n  }\n}" > catalog
 

@@ -4,6 +4,7 @@
  *
  *   load --socket PATH --tenant ID --users N [--connections C] [--depth D] [--seconds S] [--warmup S] [--rate R]
  *        [--processor P] [--server PID] [--seed S] [--samples FILE] [--record FILE] [--histogram] [--name TEXT]
+ *        [--types N] [--actions N]
  *
  * Closed loop: each connection has a round of D questions on the way, sent in one write; the round ends when D answers
  * have come, and the next is made before the clock runs again. A sample is the time of one round.
@@ -32,10 +33,11 @@ enum { MAX_CONNECTIONS = 1024, MAX_DEPTH = 4096 };
 
 static struct {
     const char *socket, *tenant, *samples, *record, *name;
-    unsigned connections, depth, users;
+    unsigned connections, depth, users, types, actions;
     double seconds, warmup, rate;
     int processor, server, histogram;
-} options = {.tenant = "bench", .name = "load", .connections = 1, .depth = 1, .users = 1000, .seconds = 1, .warmup = 0.1, .processor = -1};
+} options = {.tenant = "bench", .name = "load", .connections = 1, .depth = 1, .users = 1000, .types = 12, .actions = 8,
+             .seconds = 1, .warmup = 0.1, .processor = -1};
 
 /* One connection and its round. */
 static struct lane {
@@ -103,8 +105,8 @@ static void make_question(void) {
     char type[64], id[64];
     stile_question_reset(question);
     stile_question_subject(question, "user", numbered(id, "user-", draw(options.users)));
-    stile_question_action(question, numbered(id, "act", draw(8)));
-    stile_question_resource(question, numbered(type, "type", draw(12)), numbered(id, "r", draw(3000)));
+    stile_question_action(question, numbered(id, "act", draw(options.actions)));
+    stile_question_resource(question, numbered(type, "type", draw(options.types)), numbered(id, "r", draw(3000)));
     stile_question_text(question, STILE_RESOURCE, "region", regions[draw(3)]);
     stile_question_integer(question, STILE_RESOURCE, "level", (int64_t)draw(6));
     if (draw(4) == 0) stile_question_text(question, STILE_RESOURCE, "owner", numbered(id, "user-", draw(options.users)));
@@ -318,7 +320,8 @@ static void parse(int count, char **arguments) {
         {"socket", 1, 0, 's'},  {"tenant", 1, 0, 't'},    {"users", 1, 0, 'u'},   {"connections", 1, 0, 'c'},
         {"depth", 1, 0, 'd'},   {"seconds", 1, 0, 'n'},   {"warmup", 1, 0, 'w'},  {"rate", 1, 0, 'r'},
         {"server", 1, 0, 'v'},  {"processor", 1, 0, 'p'}, {"seed", 1, 0, 'e'},    {"samples", 1, 0, 'o'},
-        {"record", 1, 0, 'f'},  {"histogram", 0, 0, 'g'}, {"name", 1, 0, 'm'},    {0, 0, 0, 0}};
+        {"record", 1, 0, 'f'},  {"histogram", 0, 0, 'g'}, {"name", 1, 0, 'm'},    {"types", 1, 0, 'y'},
+        {"actions", 1, 0, 'a'}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(count, arguments, "", list, NULL)) != -1;) switch (option) {
             case 's': options.socket = optarg; break;
             case 't': options.tenant = optarg; break;
@@ -335,9 +338,11 @@ static void parse(int count, char **arguments) {
             case 'f': options.record = optarg; break;
             case 'g': options.histogram = 1; break;
             case 'm': options.name = optarg; break;
+            case 'y': options.types = (unsigned)atoi(optarg); break;
+            case 'a': options.actions = (unsigned)atoi(optarg); break;
             default: exit(64);
         }
-    if (!options.socket || options.users == 0 || options.depth == 0 || options.depth > MAX_DEPTH || options.connections == 0
+    if (!options.socket || options.users == 0 || options.types == 0 || options.actions == 0 || options.depth == 0 || options.depth > MAX_DEPTH || options.connections == 0
         || options.connections > MAX_CONNECTIONS || options.seconds <= 0) {
         fprintf(stderr, "usage: load --socket PATH --users N [--connections C] [--depth D] [--seconds S] …\n");
         exit(64);

@@ -58,6 +58,9 @@ struct Load {
     var acrossProcessors = false
     /// Asked without being timed.
     var warmup = 0.1
+    /// Types and actions of the tenant.
+    var types = 12
+    var actions = 8
 }
 
 /// Where the programs are and run.
@@ -131,6 +134,7 @@ struct Laboratory {
             "--seed", "\(seed)", "--samples", samples, "--server", "\(server.process.processIdentifier)",
             "--processor", "\(load.acrossProcessors ? max(0, processor - 1) : processor)",
         ]
+        arguments += ["--types", "\(load.types)", "--actions", "\(load.actions)"]
         if let rate = load.rate { arguments += ["--rate", "\(Int(rate))"] }
         let output = try run("\(tools)/load", arguments)
         try record(samples, into: &histogram)

@@ -63,6 +63,13 @@ struct Plan {
         Load(connections: connections, depth: depth, seconds: slice, acrossProcessors: acrossProcessors)
     }
 
+    /// For ratios that have a limit: many short slices in turns, for the machine changes its pace within seconds, and
+    /// the ratio of two slices next to each other is what it takes no part in.
+    private func steady(depth: Int) -> Load {
+        Load(depth: depth, seconds: isQuick ? 0.25 : 0.15, warmup: 0.05)
+    }
+    private var steadyRounds: Int { isQuick ? 4 : 30 }
+
     // MARK: Comparisons
 
     /// Floor and Stile at several depths; with them Stile without its log and on sealed views, where it can.
@@ -78,10 +85,11 @@ struct Plan {
         for depth in depths {
             var servers = [floor, base]
             if depth == 1 || depth == 64 { servers += [bare, sealed].compactMap(\.self) }
-            // At depth 1 a question takes so long that a slice has few: more rounds steady the tails.
+            let isSteady = depth == 1 || depth == 64
             results[depth] = try bench.compare(
-                "depth", servers.map { Arm(server: $0, load: load(depth: depth)) },
-                rounds: depth == 1 ? bench.rounds * 2 : bench.rounds)
+                "depth",
+                servers.map { Arm(server: $0, load: isSteady ? steady(depth: depth) : load(depth: depth)) },
+                rounds: isSteady ? steadyRounds : nil)
         }
         guard let one = results[1], let many = results[64] else { return }
         figure("socket_depth1_median_over_floor", one[1].over(one[0], \.median_ns), limit: 1.25)
@@ -174,6 +182,19 @@ struct Plan {
         }
     }
 
+    /// The same servers at depth 1 and at depth 64.
+    private func steadyPair(
+        _ series: String, _ servers: [Server], types: Int = 12, actions: Int = 8
+    ) throws -> ([ArmResult], [ArmResult]) {
+        func compare(depth: Int) throws -> [ArmResult] {
+            var load = steady(depth: depth)
+            load.types = types
+            load.actions = actions
+            return try bench.compare(series, servers.map { Arm(server: $0, load: load) }, rounds: steadyRounds)
+        }
+        return (try compare(depth: 1), try compare(depth: 64))
+    }
+
     private mutating func users(_ floor: Server) throws {
         let counts = hasMillion ? [10_000, 100_000, 1_000_000] : [10_000, 100_000]
         var servers = [floor]
@@ -183,8 +204,7 @@ struct Plan {
             )
         }
         defer { for server in servers.dropFirst() { server.stop() } }
-        let one = try bench.compare("users", servers.map { Arm(server: $0, load: load(depth: 1)) })
-        let many = try bench.compare("users", servers.map { Arm(server: $0, load: load(depth: 64)) })
+        let (one, many) = try steadyPair("users", servers)
         let last = hasMillion ? 3 : nil
         if !hasMillion { notes.append("one million users: no such store; run without QUICK first") }
         figure(
@@ -196,13 +216,12 @@ struct Plan {
     private mutating func rules(_ floor: Server) throws {
         var servers = [floor]
         for count in [100, 200, 1_000, 10_000] {
-            let store = count == Plan.rules ? "users-100000" : "users-100000-rules-\(count)"
             servers.append(
-                try laboratory.stiled("stile, \(count) rules", store: store, users: Plan.users, rules: count))
+                try laboratory.stiled(
+                    "stile, \(count) rules", store: "rules-\(count)", users: Plan.users, rules: count))
         }
         defer { for server in servers.dropFirst() { server.stop() } }
-        let one = try bench.compare("rules", servers.map { Arm(server: $0, load: load(depth: 1)) })
-        let many = try bench.compare("rules", servers.map { Arm(server: $0, load: load(depth: 64)) })
+        let (one, many) = try steadyPair("rules", servers, types: 4, actions: 3)
         figure("rules_100_to_10000_growth", many[4].over(many[1], \.cost_ns), limit: 1.2)
         figure("rules_100_to_10000_growth_depth1", one[4].over(one[1], \.median_ns))
     }
@@ -210,7 +229,7 @@ struct Plan {
     /// The largest tenant: how soon after its start it answers, and how much memory it takes with 256 connections.
     private mutating func memoryAndStart() throws {
         let count = hasMillion ? 1_000_000 : 100_000
-        let store = hasMillion ? "users-1000000-rules-10000" : "users-100000-rules-10000"
+        let store = hasMillion ? "users-1000000-rules-10000" : "rules-10000"
         var starts: [Double] = []
         var memory: [Double] = []
         for _ in 0..<3 {
@@ -221,7 +240,8 @@ struct Plan {
             var histogram = ArmResult(arm: Arm(server: server, load: once)).histogram
             _ = try laboratory.measure(server, once, seed: 1, into: &histogram)
             starts.append(Date().timeIntervalSince(begun))
-            let crowd = load(depth: 16, connections: 256)
+            var crowd = load(depth: 16, connections: 256)
+            if !hasMillion { (crowd.types, crowd.actions) = (4, 3) }
             _ = try laboratory.measure(server, crowd, seed: 2, into: &histogram)
             memory.append(Double(try laboratory.privateBytes(server)) / Double(1 << 20))
         }

@@ -57,9 +57,11 @@ final class Bench {
     /// Measures the arms in turn, in as many rounds as told.
     func compare(_ series: String, _ arms: [Arm], rounds: Int? = nil) throws -> [ArmResult] {
         var results = arms.map { ArmResult(arm: $0) }
-        for _ in 0..<(rounds ?? self.rounds) {
+        for round in 0..<(rounds ?? self.rounds) {
             seed += 1
-            for index in results.indices {
+            // Another one begins each round, so that none is always the one after.
+            for step in results.indices {
+                let index = (step + round) % results.count
                 let arm = results[index].arm
                 let report = try laboratory.measure(arm.server, arm.load, seed: seed, into: &results[index].histogram)
                 results[index].reports.append(report)
