@@ -20,6 +20,11 @@ package struct ConditionJSON {
         }
     }
 
+    /// A value of an attribute of this type, written as in a condition.
+    package func write(_ constant: Constant, type: ValueType) -> JSONValue {
+        value(constant, type.enumeration)
+    }
+
     private func write(_ test: Test) -> JSONValue {
         switch test {
         case .compare(let left, let comparison, let right):

@@ -21,28 +21,30 @@ package struct PolicyPlan: Sendable {
     package let required: [AttributeReference]
     /// Attributes that are missing or malformed already: every question is an error, and nothing is permitted.
     package var faults: [AttributeReference] { restriction.knownFaults }
+    /// What the question says of attributes of the resource, which counts for those resources that have no such value; in
+    /// the order of names.
+    package var fallbacks: [(name: String, value: Constant, type: ValueType)] {
+        let attributes = restriction.policies.catalog.entities[restriction.resourceType].attributes
+        return attributes.sorted { $0.name < $1.name }.compactMap { attribute in
+            guard case .value(let value)? = restriction.facts.fallbacks[attribute.name] else { return nil }
+            return (attribute.name, value, attribute.type)
+        }
+    }
     /// First instant (ms since the epoch) at which time alone could change the plan; `Int64.max` when none.
     package let validUntil: Int64
 
     /// Plans for a subject that does an action to resources of a type.
     /// - Parameters:
     ///   - policies: the policies.
-    ///   - situation: everything but the resource.
+    ///   - situation: everything but the resource, of which only what the question says counts, as it does when it is put
+    ///     with each resource: behind what is stored of that one.
     ///   - open: what else is not known, beside the resource.
-    ///   - known: values of the resource that are known all the same.
     package init(
-        _ policies: CheckedPolicies, _ situation: Situation, open: Set<AttributeScope> = [],
-        knowing known: [String: Constant] = [:], isTimeOpen: Bool = false
+        _ policies: CheckedPolicies, _ situation: Situation, open: Set<AttributeScope> = [], isTimeOpen: Bool = false
     ) {
         var facts = KnownFacts(situation, open: open.union([.resource]))
         if isTimeOpen { facts.now = nil }
-        if !known.isEmpty {
-            var resource: [String: KnownFacts.Fact] = [:]
-            for attribute in policies.catalog.entities[situation.resourceType].attributes {
-                resource[attribute.name] = known[attribute.name].map { .value($0) } ?? .open
-            }
-            facts.attributes[.resource] = resource
-        }
+        facts.give(situation.given[.resource] ?? [:], of: policies.catalog.entities[situation.resourceType].attributes)
         self.init(
             restrict(
                 policies, subjectType: situation.subjectType, action: situation.action,

@@ -42,6 +42,8 @@ package struct KnownFacts: Sendable {
     package var session: Session?
     /// Scopes that are known: an attribute that is not named has no value.
     package var attributes: [AttributeScope: [String: Fact]] = [:]
+    /// What the question says of an open resource's attributes that are stored too: it counts where nothing is stored.
+    package var fallbacks: [String: GivenValue] = [:]
 
     package init() {}
 
@@ -86,6 +88,41 @@ package struct KnownFacts: Sendable {
     }
 }
 
+extension KnownFacts {
+    /// Takes what a question says of a resource that is open, by what a decision would make of it: where something may be
+    /// stored, that comes first; where only a question can say it, it is known.
+    mutating func give(_ given: [String: GivenValue], of attributes: [Attribute]) {
+        if given.isEmpty { return }
+        var known: [String: Fact] = [:]
+        for attribute in attributes {
+            known[attribute.name] = .open
+            guard attribute.isFromRequest, let value = given[attribute.name] else { continue }
+            if attribute.isStored {
+                fallbacks[attribute.name] = value
+            } else if case .value(let value) = value {
+                known[attribute.name] = .value(value)
+            } else {
+                known[attribute.name] = .malformed
+            }
+        }
+        self.attributes[.resource] = known
+    }
+
+    /// An attribute of the resource as a question with these facts reads it: what it says takes the default's place, and
+    /// without something stored a malformed value is as much an error as a missing one.
+    func declared(_ attribute: Attribute, _ scope: AttributeScope) -> Attribute {
+        guard scope == .resource, let fallback = fallbacks[attribute.name] else { return attribute }
+        var attribute = attribute
+        switch fallback {
+        case .value(let value): attribute.defaultValue = value
+        case .malformed:
+            attribute.defaultValue = nil
+            attribute.isOptional = false
+        }
+        return attribute
+    }
+}
+
 /// The policies of a cell under some facts.
 package struct Restriction: Sendable {
     /// A rule that applies to the cell, with what remains of its condition.
@@ -115,9 +152,10 @@ package struct Restriction: Sendable {
     /// Open attributes that rules read, and that can make the question an error.
     package let openFaults: [AttributeReference]
 
-    /// How an attribute is declared for this cell.
+    /// How an attribute is declared for this cell, with what the question says of it (`KnownFacts.fallbacks`).
     package func declaration(_ reference: AttributeReference) -> Attribute? {
         Self.declaration(reference, policies.catalog, subjectType, action, resourceType)
+            .map { facts.declared($0, reference.scope) }
     }
 
     static func declaration(
@@ -238,8 +276,7 @@ private struct Restrictor {
         var seenRoles = Set<Int>()
         func visit(_ reference: AttributeReference) {
             guard seen.insert(reference).inserted,
-                let attribute = Restriction.declaration(
-                    reference, policies.catalog, subjectType, action, resourceType)
+                let attribute = declaration(reference)
             else { return }
             switch fact(reference) {
             case .value: break
@@ -256,6 +293,11 @@ private struct Restrictor {
         }
         for condition in conditions { walk(condition) }
         return (known, open)
+    }
+
+    private func declaration(_ reference: AttributeReference) -> Attribute? {
+        Restriction.declaration(reference, policies.catalog, subjectType, action, resourceType)
+            .map { facts.declared($0, reference.scope) }
     }
 
     /// Nil when the attribute is known to have no value.
@@ -291,10 +333,7 @@ private struct Restrictor {
             if case .constant = roles[role] { return roles[role] }
             return .test(test, range)
         case .has(let reference):
-            guard
-                let attribute = Restriction.declaration(
-                    reference, policies.catalog, subjectType, action, resourceType)
-            else { return .constant(false) }
+            guard let attribute = declaration(reference) else { return .constant(false) }
             switch fact(reference) {
             case .value: return .constant(true)
             case .malformed, nil: return .constant(attribute.defaultValue != nil)
@@ -345,10 +384,7 @@ private struct Restrictor {
     }
 
     private func known(_ reference: AttributeReference, standIn: Constant?) -> Operand? {
-        guard
-            let attribute = Restriction.declaration(
-                reference, policies.catalog, subjectType, action, resourceType)
-        else { return nil }
+        guard let attribute = declaration(reference) else { return nil }
         switch fact(reference) {
         case .open: return standIn.map { .attributeOr(reference, $0) } ?? .attribute(reference)
         case .value(let value): return .constant(value)

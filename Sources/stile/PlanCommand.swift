@@ -20,8 +20,9 @@ struct PlanCommand: ParsableCommand {
               "session":"s-ada"}' --sql sqlite
 
             The question is one for `stile ask` whose resource has a type and no id. Everything else is looked up as it \
-            is then; properties of the resource that are given count as known. Three outcomes are kept apart: permitted, \
-            permitted after a step-up, and neither. Rows that lack a required attribute, or hold a value that the catalog \
+            is then. Properties of the resource that are given count as they do when each row is asked about: where a row \
+            says nothing of them, and for all rows where only a question can fill them. Three outcomes are kept apart: \
+            permitted, permitted after a step-up, and neither. Rows that lack a required attribute, or hold a value that the catalog \
             does not know, are neither, as they are when they are asked about one by one.
 
             --sql writes the WHERE for permitted rows, and with --outcome step_up the one for rows that need a step-up. \
@@ -103,11 +104,7 @@ struct PlanCommand: ParsableCommand {
         }
         let situation = try withSurvey { () throws(SurveyError) in try survey.situation() }
         try tenant.requireKnown(situation)
-        let known = situation.given[.resource]?.compactMapValues { given -> Constant? in
-            if case .value(let value) = given { return value }
-            return nil
-        }
-        let plan = PolicyPlan(survey.program.policies, situation, knowing: known ?? [:])
+        let plan = PolicyPlan(survey.program.policies, situation)
         if output.json {
             Terminal.write(try json(plan).compact + "\n")
         } else if let sql {
@@ -234,6 +231,13 @@ struct PlanCommand: ParsableCommand {
             JSONMember("missing", .array(plan.faults.map { .string("\($0.scope).\($0.name)") })),
             JSONMember("columns", .array(columns(plan))),
         ]
+        let fallbacks = plan.fallbacks
+        if !fallbacks.isEmpty {
+            members.append(
+                JSONMember(
+                    "where_absent",
+                    .object(fallbacks.map { JSONMember($0.name, writer.write($0.value, type: $0.type)) })))
+        }
         if plan.validUntil != .max {
             members.append(JSONMember("valid_until", .string(Instant.format(plan.validUntil))))
         }
@@ -312,6 +316,10 @@ struct PlanText {
         if !plan.required.isEmpty {
             let names = plan.required.map { words.name($0) }.joined(separator: ", ")
             text += Terminal.paint("  without \(names): an error, answered by deny", "2") + "\n"
+        }
+        for (name, value, type) in plan.fallbacks {
+            let value = ConstantText.write(value, type.enumeration)
+            text += Terminal.paint("  where resource.\(name) is absent: \(value), as the question says", "2") + "\n"
         }
         if plan.validUntil != .max {
             text += Terminal.paint("  holds until \(Instant.format(plan.validUntil))", "2") + "\n"

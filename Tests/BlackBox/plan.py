@@ -259,8 +259,10 @@ def check(name, tenant, question, source, decimals, tree=None):
     for identity, above in (tree or {}).items():
         containers += [(type_name, identity, kind, container) for kind, container in above]
     lines = []
+    said = question["resource"].get("properties", {})
     for row in rows:
-        properties = {key: value for key, value in row["values"].items() if value is not None}
+        # What the question says of the resource counts where the row says nothing.
+        properties = {**said, **{key: value for key, value in row["values"].items() if value is not None}}
         asked = dict(question)
         asked["resource"] = {"type": type_name, "id": row["id"], "properties": properties}
         lines.append(to_json(asked))
@@ -584,7 +586,13 @@ def random_policies(source, work):
         session = source.choice([None, "s0", "s1", "s2", "s3"])
         if session:
             question["session"] = session
-        counts = check(f"random policy {done}\n" + author_text(folder), Tenant(folder, work), question, source, {"exact": 6})
+        tenant = Tenant(folder, work)
+        if source.random() < 0.5:
+            columns = json.loads(tenant.plan(question, ["--json"]).stdout)["columns"]
+            said = {column.name: column.value(source) for column in (Column(one, {"exact": 6}) for one in columns)
+                    if source.random() < 0.4}
+            question["resource"]["properties"] = {key: value for key, value in said.items() if value is not None}
+        counts = check(f"random policy {done}\n" + author_text(folder), tenant, question, source, {"exact": 6})
         totals[0] += counts[0]
         totals[1] += counts[1]
         done += 1

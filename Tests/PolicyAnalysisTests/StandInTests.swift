@@ -74,6 +74,47 @@ struct StandInTests {
         #expect(sql.contains("COALESCE(\"level\", \(standIn))"), "\(sql)")
     }
 
+    @Test(
+        "what the question says of the resource stands in before default and stand-in, and before nothing that a row says",
+        arguments: ["report", "letter", "memo"])
+    func said(_ type: String) throws {
+        let policies = try policies()
+        var plan = PolicyPlan(policies, try situation(type, level: 4, policies))
+        #expect(try plan.sql(plan.permit, SQLOptions(dialect: .sqlite)).text.contains("COALESCE(\"level\", 4)"))
+        #expect(plan.permitExtent == .sometimes)
+        #expect(plan.fallbacks.map(\.name) == ["level"])
+        #expect(plan.required.isEmpty)
+        var malformed = try situation(type, level: nil, policies)
+        malformed.given[.resource] = ["level": .malformed]
+        plan = PolicyPlan(policies, malformed)
+        // A row without a level is an error now.
+        #expect(plan.required.map(\.name) == ["level"])
+        #expect(try plan.sql(plan.permit, SQLOptions(dialect: .sqlite)).text.hasPrefix("\"level\" IS NOT NULL"))
+    }
+
+    @Test(
+        "what only a question can say is known, and what it says of the resource is not said of a subject of its type")
+    func saidOfAnother() throws {
+        let text = """
+            catalog "people" version 1.0.0 {
+              entity user { level: int = 1 from scim "level", request  reason: string? from request }
+              action see on user
+            }
+            policy "P" {
+              permit see on user when user.level == 1 and resource.level == 9 and resource.reason ?? "" == "help"
+            }
+            """
+        let policies = try #require(checkPolicies([SourceFile(name: "people.stile", text: text)]).policies)
+        var situation = Situation()
+        situation.given[.resource] = ["level": .value(.integer(9)), "reason": .value(.string("help"))]
+        let sql = { (plan: PolicyPlan) in try plan.sql(plan.permit, SQLOptions(dialect: .sqlite)).text }
+        #expect(try sql(PolicyPlan(policies, situation)) == "COALESCE(\"level\", 9) = 9")
+        situation.given[.resource]?["reason"] = .value(.string("no"))
+        #expect(PolicyPlan(policies, situation).permitExtent == .never)
+        situation.given[.resource]?["reason"] = .malformed
+        #expect(PolicyPlan(policies, situation).faults.map(\.name) == ["reason"])
+    }
+
     @Test("another stand-in changes only the answers of types without a default")
     func compared() throws {
         let old = try policies()
