@@ -26,6 +26,7 @@ const uint32_t stile_readable = EPOLLIN;
 const uint32_t stile_writable = EPOLLOUT;
 const uint32_t stile_hung_up = EPOLLHUP | EPOLLERR;
 const uint32_t stile_peer_closed = EPOLLRDHUP;
+const uint32_t stile_urgent = EPOLLPRI;
 const uint32_t stile_edge = (uint32_t)EPOLLET;
 const uint32_t stile_exclusive = EPOLLEXCLUSIVE;
 
@@ -143,6 +144,15 @@ ssize_t stile_receive_descriptor(int socket, void *bytes, size_t capacity, int *
     if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(descriptor, CMSG_DATA(head), sizeof *descriptor);
     return count;
+}
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+int stile_refuse_descriptors(int listener) {
+    int passes = 0;
+    return setsockopt(listener, SOL_SOCKET, SO_PASSRIGHTS, &passes, sizeof passes);
 }
 
 int stile_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }

@@ -37,6 +37,8 @@ final class Connection {
     var isInLine = false
     /// The kernel may hold bytes of it that no event will tell of.
     var mayHaveMore = false
+    /// An urgent byte waits, before which a read stops.
+    var isSplit = false
     /// The client has closed its side, so that after the last bytes their end is to be read.
     var isEnding = false
     /// No more frames are read; it is closed when its output is gone.
@@ -124,11 +126,13 @@ final class Connection {
             return unsafe stile_read(descriptor, $0.baseAddress, room)
         }
         if count > 0 {
-            // A read gives all that there is, so less than there is room for is the last of it; but for bytes that came with
-            // a descriptor, behind which it stops. Nobody is asked for one, and what follows such a hello is read all the same.
-            mayHaveMore = count == room || isEnding || decider == nil
+            // A read gives all that there is, so less than there is room for is the last of it; but it stops before an
+            // urgent byte, and behind bytes that came with a descriptor. The listener refuses descriptors where the system
+            // can (Linux 6.16); else, and where the client was there before, what follows such a hello is read all the same.
+            mayHaveMore = count == room || isEnding || isSplit || decider == nil
             return .some
         }
+        if count < 0, errno == EAGAIN { isSplit = false }
         mayHaveMore = count < 0 && errno == EINTR
         return count < 0 && (errno == EAGAIN || errno == EINTR) ? .nothing : .end
     }

@@ -45,6 +45,8 @@ package final class DecisionServer {
         try startLog()
         let shadow = try startShadow()
         let (listener, predecessor) = try listen()
+        // A read stops behind one, and nothing would tell of what follows.
+        _ = stile_refuse_descriptors(listener.descriptor)
         let state = ServerState(
             configuration, board: board, log: log, shadow: shadow, storeBell: storeBell, listener: listener,
             desks: try makeDesks())

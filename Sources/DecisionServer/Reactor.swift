@@ -103,7 +103,7 @@ final class Reactor {
     private var spinner: Spinner
     /// What is usually asked of epoll for a connection. By edges: while it tells as long as something is so, each wait begins
     /// with a look at what the last one told, which costs as much as a tenth of a question's system calls.
-    private let usualInterest = stile_readable | stile_peer_closed | stile_edge
+    private let usualInterest = stile_readable | stile_peer_closed | stile_urgent | stile_edge
     private static let listenerMark = UInt64.max
     private static let bellMark = UInt64.max - 1
     private static let timerMark = UInt64.max - 2
@@ -246,7 +246,10 @@ final class Reactor {
         connection.now = now
         if event.events & stile_readable != 0, !connection.isClosing {
             connection.mayHaveMore = true
-            if event.events & (stile_peer_closed | stile_hung_up) != 0 { connection.isEnding = true }
+            if event.events & (stile_peer_closed | stile_hung_up | stile_urgent) != 0 {
+                if event.events & stile_urgent != 0 { connection.isSplit = true }
+                if event.events & (stile_peer_closed | stile_hung_up) != 0 { connection.isEnding = true }
+            }
             // What is in the buffer comes first.
             if connection.isInLine { return }
             receive(connection, now)

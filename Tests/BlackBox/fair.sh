@@ -12,6 +12,7 @@ source "$(dirname "$0")/lib.sh"
 connections=${CONNECTIONS:-31} rounds=${ROUNDS:-1} seconds=${SECONDS_EACH:-0.3} limit=${LIMIT:-0}
 cc -O1 -o "$work/fair" "$here/Tests/BlackBox/fair.c"
 cc -O1 -o "$work/spread" "$here/Tests/BlackBox/spread.c"
+cc -O1 -o "$work/behind" "$here/Tests/BlackBox/behind.c"
 store=$work/store socket=$work/decision.sock ledger=$here/policies/ledger
 for tenant in acme other; do
   stile tenant create $tenant --store "$store" >/dev/null
@@ -52,6 +53,11 @@ holds slow acme "$limit"
 holds flood acme "$limit"
 holds flood other "$limit"
 ok "a client that never reads, one that reads slowly, one that floods, and a tenant above its budget hold up nobody"
+status=0
+"$work/behind" "$socket" "$work/acme" "$server" || status=$?
+[ "$status" = 0 ] || [ "$status" = 3 ] || fail "what comes behind an urgent byte or a descriptor waits for more"
+[ "$status" = 0 ] || echo "NOT TESTED: descriptors, which this system cannot refuse"
+ok "what comes behind an urgent byte is answered at once, and a descriptor is refused to its sender"
 # A batch is answered whole, over one snapshot: it is the most that one client can hold up others for.
 holds batch acme 0
 after=$(memory)

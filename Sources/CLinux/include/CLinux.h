@@ -19,6 +19,7 @@ extern const uint32_t stile_readable;   /* EPOLLIN */
 extern const uint32_t stile_writable;   /* EPOLLOUT */
 extern const uint32_t stile_hung_up;    /* EPOLLHUP | EPOLLERR */
 extern const uint32_t stile_peer_closed; /* EPOLLRDHUP */
+extern const uint32_t stile_urgent;     /* EPOLLPRI: an urgent byte waits (MSG_OOB) */
 extern const uint32_t stile_edge;       /* EPOLLET: told once, not as long as it is so */
 extern const uint32_t stile_exclusive;  /* EPOLLEXCLUSIVE: one waiter is woken, not all */
 
@@ -58,6 +59,8 @@ int stile_peer_user(int socket, uint32_t *user, int32_t *process);
 ssize_t stile_send_descriptor(int socket, const void *bytes, size_t count, int descriptor);
 /* Receives bytes, and a descriptor when one comes with them: else -1 is put there. It closes with exec. */
 ssize_t stile_receive_descriptor(int socket, void *bytes, size_t capacity, int *descriptor);
+/* From now on who sends a descriptor to a new connection of the listener is told EPERM. Fails before Linux 6.16. */
+int stile_refuse_descriptors(int listener);
 int stile_eventfd(void);
 /* A timer on the clock of the day; it becomes readable when the instant has come or the clock was set. */
 int stile_timer(void);
