@@ -63,6 +63,8 @@ package final class LMDBEnvironment: @unchecked Sendable {
     /// Bytes of address space; what the data can grow to.
     package let mapSize: Int
     private let databases: [String: LMDBDatabase]
+    /// Those of `later` that were found meanwhile.
+    private let found = Mutex<[String: LMDBDatabase]>([:])
     /// Nil where LMDB has to be asked.
     private let commits: CommitNumber?
 
@@ -185,12 +187,40 @@ package final class LMDBEnvironment: @unchecked Sendable {
     /// The number is read from the file.
     package var readsCommitsItself: Bool { commits != nil }
 
-    /// False for one of `later` that the store did not have when it was opened.
-    package func has(_ name: String) -> Bool { databases[name] != nil }
+    /// False for one of `later` that the store did not have when it was looked for last.
+    package func has(_ name: String) -> Bool { known(name) != nil }
+
+    private func known(_ name: String) -> LMDBDatabase? { databases[name] ?? found.withLock { $0[name] } }
+
+    /// Looks once more for a database that the store did not have when it was opened. Transactions that have begun before know
+    /// nothing of it.
+    /// - Returns: nil while there is none.
+    package func look(for name: String) throws(LMDBError) -> LMDBDatabase? {
+        if let database = databases[name] { return database }
+        // Of a process, one transaction at a time may open databases.
+        let result: Result<LMDBDatabase?, LMDBError> = found.withLock { found in
+            if let database = found[name] { return .success(database) }
+            var transaction: OpaquePointer?
+            let begun = unsafe mdb_txn_begin(handle, nil, UInt32(MDB_RDONLY), &transaction)
+            if begun != 0 { return .failure(LMDBError(begun, "beginning a transaction")) }
+            var opened: MDB_dbi = 0
+            let code = unsafe mdb_dbi_open(transaction, name, 0, &opened)
+            if code != 0 {
+                unsafe mdb_txn_abort(transaction)
+                return code == MDB_NOTFOUND
+                    ? .success(nil) : .failure(LMDBError(code, "opening database \(name)"))
+            }
+            let kept = unsafe mdb_txn_commit(transaction)
+            if kept != 0 { return .failure(LMDBError(kept, "committing the databases")) }
+            found[name] = LMDBDatabase(handle: opened)
+            return .success(found[name])
+        }
+        return try result.get()
+    }
 
     /// The database with this name.
     package func database(_ name: String) throws(LMDBError) -> LMDBDatabase {
-        guard let database = databases[name] else { throw LMDBError(LMDBError.notFound, "finding database \(name)") }
+        guard let database = known(name) else { throw LMDBError(LMDBError.notFound, "finding database \(name)") }
         return database
     }
 

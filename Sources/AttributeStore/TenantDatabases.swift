@@ -46,7 +46,7 @@ struct TenantDatabases: Sendable {
     /// u32 container, u32 container in it → nothing
     let nesting: LMDBDatabase
     /// type NUL id NUL id of the grant → CBOR; NUL id of the grant → format, type NUL id
-    let grants: LMDBDatabase?
+    private(set) var grants: LMDBDatabase?
 
     init(_ environment: LMDBEnvironment) throws(LMDBError) {
         log = try environment.database("log").sealed(1)
@@ -67,6 +67,14 @@ struct TenantDatabases: Sendable {
         containerNumbers = try environment.database("containerNumbers")
         nesting = try environment.database("nesting")
         grants = environment.has("grants") ? try environment.database("grants").sealed(10) : nil
+    }
+
+    /// Takes what a store from before has got with the first write since.
+    /// - Returns: whether there is anything new, which only transactions that begin from now on can read.
+    mutating func look(in environment: LMDBEnvironment) throws(LMDBError) -> Bool {
+        guard grants == nil, let database = try environment.look(for: "grants") else { return false }
+        grants = database.sealed(10)
+        return true
     }
 
     /// The databases, with a failure told as the store's.

@@ -8,7 +8,7 @@ package import PolicyLanguage
 /// Reads one tenant; one per thread.
 public struct TenantReader: ~Copyable {
     private let environment: LMDBEnvironment
-    let databases: TenantDatabases
+    private(set) var databases: TenantDatabases
     private let path: String
     private var transaction: LMDBReadTransaction
     private let seal: TenantSeal
@@ -51,6 +51,8 @@ public struct TenantReader: ~Copyable {
     package mutating func renew() throws(StoreError) {
         do throws(LMDBError) {
             try transaction.renew()
+            // Of a store from before, and when something was written, which as a rule is once.
+            if databases.grants == nil, transaction.id != snapshot { try look() }
         } catch {
             throw StoreError(error, path: path, mapSize: environment.mapSize)
         }
@@ -60,6 +62,14 @@ public struct TenantReader: ~Copyable {
             for index in presence.indices { presence[index] = 0 }
             cachedSnapshot = snapshot
         }
+    }
+
+    /// Takes databases that the store has got meanwhile, with a snapshot on which they can be read.
+    @inline(never)
+    private mutating func look() throws(LMDBError) {
+        guard try databases.look(in: environment) else { return }
+        transaction.reset()
+        try transaction.renew()
     }
 
     /// Lets the snapshot go; views lent by it are void.

@@ -211,4 +211,27 @@ done
 stile verify --store "$store" --tenant acme >"$work/out" || { cat "$work/out" >&2; fail "store and log disagree after kills"; }
 ok "an acknowledged grant is committed, and a killed writer leaves all or nothing"
 
+# A store from before there were grants gets their database with the first write. A daemon that has it open reads it from
+# then on: here of a candidate, whose catalog lays views out otherwise, so that they are made of what is stored.
+cc -O1 -o "$work/early" "$here/Tests/BlackBox/early.c" -llmdb
+store=$work/early-store socket=$work/early-socket
+stile tenant create acme --store "$store" >"$work/out"
+stile policy push "$tenant" --store "$store" --tenant acme >"$work/out"
+stile load --store "$store" --tenant acme "$tenant"/data/*.jsonl >"$work/out"
+mkdir "$work/wider"
+cp "$tenant"/*.stile "$work/wider"
+sed -i 's/entity user { team: string = "" }/entity user { area: string = "", team: string = "" }/' "$work/wider/catalog.stile"
+stile shadow start acme "$work/wider" --store "$store" >"$work/out"
+"$work/early" "$store/tenants/acme"
+serve "$store" "$socket" "$work/early-log"
+tally() { stile shadow status acme --store "$store" --json | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"; }
+compared() { [ "$(tally compared)" = "$1" ]; }
+asks deny
+await compared 1 || fail "the candidate does not decide: $(stile shadow status acme --store "$store")"
+take 0 "GRANTED" user:sam operator --reason "before and after" --session s-sam
+asks permit
+await compared 2 || fail "the candidate decides no more: $(stile shadow status acme --store "$store")"
+[ "$(tally different)" = 0 ] || fail "a daemon that was there before the grants' database does not see it"
+ok "a daemon that opened a store from before grants sees those that are made since"
+
 echo "grants: $passed tests passed"
