@@ -75,7 +75,10 @@ server=$process
 await test -S "$socket" || { cat "$work/log" >&2; fail "the daemon made no socket"; }
 change="printf '%s\\n' '{\"schemas\":[\"urn:ietf:params:scim:schemas:core:2.0:User\"],\"id\":\"bob\",\"userName\":\"bob\",\"active\":false}' |
   '$binaries/stile' load --store '$store' --tenant acme >/dev/null"
-"$work/spread" "$socket" "$work/acme" "$server" 16 2 20 "$change" || fail "connections do not spread"
+# Reactors look at how much of the time they work, so on a busy machine daemon and client go before the rest, where allowed.
+favoured=()
+[ "$(nice -n -5 nice 2>/dev/null)" != -5 ] || favoured=(nice -n -5)
+"${favoured[@]}" "$work/spread" "$socket" "$work/acme" "$server" 16 2 20 "$change" || fail "connections do not spread"
 ok "busy connections that are with one reactor spread over all, with their open questions, and no answer is lost or out of order"
 
 # The same daemon, which has just been asked so much that polling may pay, when nobody asks any more.
