@@ -22,8 +22,10 @@ METHOD = (
     "One decision at a time, timed with the processor's fenced clock less an empty measurement. The question is hot, as if its "
     "frame had just been read; subjects and resources are random, so their views' bytes come from wherever memory has them; "
     "the groups of the policies that a subject is in are worked out within the time. `with_lookup` adds finding the views by "
-    "id; `warm` asks 64 questions again and again. Peers: policies and data prepared; Cedar's time is its engine's own; "
-    "regorus' is the call of its bytecode machine without setting the input."
+    "id; `warm` asks 64 questions again and again. The sizes of a tenant are asked in 20 turns of 10,000 questions each, after "
+    "1,000 that are not timed; a size's figures are over all turns, and growth is the median over the turns of the largest "
+    "size's median by the smallest's in the same turn, so that both saw the same machine. Peers: policies and data prepared; "
+    "Cedar's time is its engine's own; regorus' is the call of its bytecode machine without setting the input."
 )
 
 
@@ -115,9 +117,9 @@ def decide(options):
 
     figures = [
         figure("engine_hospital_median_ns", max(median("hospital_1"), median("hospital_300")), "ns", 200),
-        figure("engine_hospital_growth", median("hospital_300") / median("hospital_1"), "ratio", 1.3),
+        figure("engine_hospital_growth", middle["hospital_growth"], "ratio", 1.3),
         figure("engine_business_median_ns", median("business_200"), "ns", 300),
-        figure("engine_business_growth", median("business_5000") / median("business_200"), "ratio", 1.3),
+        figure("engine_business_growth", middle["business_growth"], "ratio", 1.3),
         figure("engine_cedar_speedup", statistics.median(speedups["cedar"]), "times", 300),
         figure("engine_regorus_speedup", statistics.median(speedups["regorus"]), "times", 200),
         figure(

@@ -93,45 +93,61 @@ struct DecideCommand: ParsableCommand {
             the policies that the subject is in are worked out within it. "random" takes requests in random order, so that the
             views' bytes come from memory as often as they would on a server, while the question itself is hot, as if its
             frame had just been read; "with_lookup" adds finding the views by id; "warm" asks 64 requests again and again.
+
+            The sizes of a tenant are asked in \(Turns.count) turns of \(Turns.questions) requests each, so that a machine that drifts
+            drifts for all of them. "growth" is the median over the turns of the largest tenant's median by the smallest's in
+            the same turn.
             """)
 
     func run() throws {
         let clock = Clock()
-        for departments in [1, 3, 10, 30, 100, 300] {
+        let hospitals = try [1, 3, 10, 30, 100, 300].map { departments in
             let hospital = Hospital(departments: departments)
             let tenant = try Tenant(hospital.files)
             let world = hospital.world(tenant.program, requests: 10_000, seed: benchSeed)
-            tell(world, tenant, "hospital_\(departments)", clock)
+            return Stage("hospital_\(departments)", tenant, world)
         }
-        for rules in [200, 1_000, 5_000] {
+        tell(hospitals, "hospital", clock)
+        let businesses = try [200, 1_000, 5_000].map { rules in
             let business = business(rules: rules)
             let tenant = try Tenant(business.files)
-            let world = try business.world(tenant.program)
-            tell(world, tenant, "business_\(rules)", clock)
+            return Stage("business_\(rules)", tenant, try business.world(tenant.program))
+        }
+        tell(businesses, "business", clock)
+    }
+
+    /// Measures the sizes of one tenant, the smallest first, and tells what was found.
+    private func tell(_ stages: [Stage], _ name: String, _ clock: Clock) {
+        let random = Turns.measure(stages, .decision, clock) { stage, order in
+            order.map { _ in stage.random.below(stage.world.questions.count) }
+        }
+        let whole = Turns.measure(stages, .lookUpAndDecision, clock) { stage, order in
+            order.map { _ in stage.random.below(stage.world.questions.count) }
+        }
+        let warm = Turns.measure(stages, .decision, clock) { stage, order in
+            order.map { $0 % min(64, stage.world.questions.count) }
+        }
+        for (index, stage) in stages.enumerated() {
+            tell(stage, random[index], whole[index].all, warm[index].all)
+        }
+        if let small = random.first, let large = random.last {
+            EngineBench.tell("\(name)_growth", large.growth(over: small), "ratio")
         }
     }
 
-    private func tell(_ world: World, _ tenant: Tenant, _ name: String, _ clock: Clock) {
-        var random = Random(seed: benchSeed)
-        var kinds: [VerdictKind: Int] = [:]
-        for number in world.questions.indices { kinds[world.decide(number).kind, default: 0] += 1 }
-        let order = (0..<200_000).map { _ in random.below(world.questions.count) }
-        let (ticks, allocations) = world.measure(order, .decision)
-        let cold = Distribution(ticks: ticks, clock)
-        let whole = Distribution(ticks: world.measure(order, .lookUpAndDecision).ticks, clock)
-        let few = (0..<200_000).map { $0 % min(64, world.questions.count) }
-        let warm = Distribution(ticks: world.measure(few, .decision).ticks, clock)
-        let permitted = Double(kinds[.permitted, default: 0]) / Double(max(1, world.questions.count))
+    private func tell(_ stage: Stage, _ random: Turns, _ whole: Distribution, _ warm: Distribution) {
+        let (name, tenant, world) = (stage.name, stage.tenant, stage.world)
+        let permitted = Double(stage.kinds[.permitted, default: 0]) / Double(max(1, world.questions.count))
         EngineBench.tell("\(name)_rules", Double(tenant.program.policies.rules.count), "rules")
-        EngineBench.tell("\(name)_random_median_ns", cold.median, "ns")
-        EngineBench.tell("\(name)_random_p99_ns", cold.p99, "ns")
-        EngineBench.tell("\(name)_random_mean_ns", cold.mean, "ns")
+        EngineBench.tell("\(name)_random_median_ns", random.all.median, "ns")
+        EngineBench.tell("\(name)_random_p99_ns", random.all.p99, "ns")
+        EngineBench.tell("\(name)_random_mean_ns", random.all.mean, "ns")
         EngineBench.tell("\(name)_warm_median_ns", warm.median, "ns")
         EngineBench.tell("\(name)_with_lookup_median_ns", whole.median, "ns")
-        EngineBench.tell("\(name)_allocations", Double(allocations), "allocations in 200,000 decisions")
+        EngineBench.tell("\(name)_allocations", Double(random.allocations), "allocations in 200,000 decisions")
         EngineBench.tell("\(name)_permitted", permitted, "share")
         EngineBench.tell("\(name)_different", Double(world.differences(of: 200)), "of 200 questions")
-        EngineBench.tell("\(name)_errors", Double(kinds[.error, default: 0]), "questions")
+        EngineBench.tell("\(name)_errors", Double(stage.kinds[.error, default: 0]), "questions")
         EngineBench.tell("\(name)_image_bytes", Double(tenant.program.sizeInBytes), "bytes")
         EngineBench.tell("\(name)_check_s", tenant.checkSeconds, "s")
         EngineBench.tell("\(name)_compile_s", tenant.compileSeconds, "s")
