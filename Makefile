@@ -17,6 +17,9 @@ RELEASE := $(SWIFT) build -c release --static-swift-stdlib --product
 # What decides resolves and builds nothing of the HTTP stack (Package.swift).
 CORE := STILE_WITHOUT_GATEWAY=1
 
+# The tests built in release, for the long random ones: a million triples take minutes, and most of an hour in debug.
+RELEASE_TESTS := .build/release-tests
+
 # The C client is a library of its own.
 CLIENT := .build/libstile
 CLIENT_VERSION := $(shell sed -n 's/^\#define STILE_VERSION "\(.*\)"/\1/p' Sources/CStile/include/stile.h)
@@ -161,8 +164,12 @@ install-gateway: build-gateway install-manual ## Install the gateway, its units 
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stile grammar/administration.openapi.json grammar/authzen.openapi.json
 
 prove: build build-gateway $(SCHEMATHESIS)/ready peers ## The slow proofs: random policies, Cedar's answers, stale answers, killed writers, hostile frames
-	STILE_PROVE_TRIPLES=1000000 $(SWIFT) test --filter DifferentialTests
-	STILE_PROVE_PAIRS=300 STILE_PROVE_BUDGET=200000000 STILE_PROVE_SENTENCES=4000 $(SWIFT) test --filter "RandomComparisonTests|GrammarTests|CascadeTests|FormatTests"
+	$(CORE) $(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(RELEASE_TESTS)
+	STILE_PROVE_TRIPLES=1000000 $(CORE) $(SWIFT) test -c release --skip-build --scratch-path $(RELEASE_TESTS) \
+	  --filter DifferentialTests
+	STILE_PROVE_PAIRS=300 STILE_PROVE_BUDGET=200000000 STILE_PROVE_SENTENCES=4000 \
+	  $(CORE) $(SWIFT) test -c release --skip-build --scratch-path $(RELEASE_TESTS) \
+	  --filter "RandomComparisonTests|GrammarTests|CascadeTests|FormatTests"
 	REQUIRED=1 bash Tests/Fuzz/run.sh 600
 	REQUIRED=1 QUESTIONS=100000 REQUESTS=500 ROUNDS=4 bash Tests/Cedar/run.sh .build/release $(PEERS_PYTHON)
 	TRIALS=10000 KILLS=200 FRAMES=1000000 QUESTIONS=100000 bash Tests/BlackBox/prove.sh .build/release
