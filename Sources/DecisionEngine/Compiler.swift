@@ -777,15 +777,3 @@ extension Optional {
         }
     }
 }
-
-extension Condition {
-    /// Calls `body` with each test, in text order.
-    package func forEachTest(_ body: (Test) -> Void) {
-        switch self {
-        case .constant: break
-        case .all(let parts), .any(let parts): for part in parts { part.forEachTest(body) }
-        case .not(let inner): inner.forEachTest(body)
-        case .test(let test, _): body(test)
-        }
-    }
-}

@@ -1,7 +1,7 @@
 // Conditions to jumping code: each test knows where to go when it holds and when it does not, so `and`, `or` and
 // `not` cost nothing at run time and nothing is ever copied.
 
-package import PolicyLanguage
+import PolicyLanguage
 
 /// A condition whose operands are resolved, before it has a place in the code.
 indirect enum PreparedCondition {
@@ -592,31 +592,6 @@ extension Constant {
         switch self {
         case .string(let text), .reference(_, let text): text
         default: nil
-        }
-    }
-}
-
-extension Test {
-    /// Calls `body` with each operand.
-    package func forEachOperand(_ body: (Operand) -> Void) {
-        switch self {
-        case .compare(let left, _, let right), .intersects(let left, let right), .subset(let left, of: let right),
-            .contains(set: let left, let right):
-            body(left)
-            body(right)
-        case .oneOf(let operand, _), .like(let operand, _), .inNetworks(let operand, _): body(operand)
-        case .group, .container, .schedule, .role, .granted, .has: break
-        }
-    }
-}
-
-extension Operand {
-    /// Calls `body` with each attribute it reads.
-    package func forEachReference(_ body: (AttributeReference) -> Void) {
-        switch self {
-        case .attribute(let reference), .attributeOr(let reference, _), .count(let reference): body(reference)
-        case .sum(let terms): for term in terms { term.operand.forEachReference(body) }
-        case .constant, .subject, .resource, .now: break
         }
     }
 }

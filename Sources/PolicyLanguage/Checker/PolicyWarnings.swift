@@ -30,6 +30,7 @@ struct PolicyWarnings {
         }
         warnHidden(never)
         warnUncovered()
+        warnUntakeable()
     }
 
     // MARK: Conditions that never hold
@@ -236,6 +237,61 @@ struct PolicyWarnings {
                 .coversNothing, "no rule is about `\(action)` on `\(type)` by a `\(subject)`", at: test.range,
                 help: "mend the question, or write the rule that the test is for")
         }
+    }
+
+    // MARK: Offers that nobody can take
+
+    /// Who takes a role is asked nothing else: what only questions bring is missing then, and the answer is an error,
+    /// whatever other offers of the role say.
+    private mutating func warnUntakeable() {
+        for offer in policies.offers {
+            var told = Set<AttributeReference>()
+            offer.condition.forEachTest { test, range in
+                var seen = Set<Int>()
+                for reference in references(in: test, &seen) where told.insert(reference).inserted {
+                    warn(offer, reference, at: range)
+                }
+            }
+        }
+    }
+
+    private mutating func warn(_ offer: CheckedOffer, _ reference: AttributeReference, at range: SourceRange) {
+        func isMissing(_ attributes: [Attribute]) -> Bool {
+            attributes.contains { $0.name == reference.name && $0.isRequired && !$0.isStored }
+        }
+        let catalog = policies.catalog
+        let types: [Int]
+        switch reference.scope {
+        case .subject: types = offer.subjectTypes.filter { isMissing(catalog.entities[$0].attributes) }
+        case .session: types = isMissing(catalog.entities[Catalog.session].attributes) ? offer.subjectTypes : []
+        case .device: types = isMissing(catalog.entities[Catalog.device].attributes) ? offer.subjectTypes : []
+        case .context: types = isMissing(catalog.context) ? offer.subjectTypes : []
+        case .resource, .action: types = []
+        }
+        if types.isEmpty { return }
+        let names = types.map { "a \(catalog.entities[$0].name)" }.joined(separator: " or ")
+        let owner = reference.scope == .subject && types.count == 1 ? catalog.entities[types[0]].name : nil
+        sink.report(
+            .neverTaken,
+            "role `\(policies.roles[offer.role].name)` cannot be taken by \(names): "
+                + "`\(owner ?? "\(reference.scope)").\(reference.name)` comes with questions alone, and is missing then",
+            at: range,
+            help: "read an attribute that is stored, or let the catalog give this one a default or another source")
+    }
+
+    /// The attributes that a test reads, itself or by a role.
+    /// - Parameter seen: roles that were looked into.
+    private mutating func references(in test: Test, _ seen: inout Set<Int>) -> [AttributeReference] {
+        var found: [AttributeReference] = []
+        test.forEachOperand { operand in operand.forEachReference { found.append($0) } }
+        if case .has(let reference) = test { found.append(reference) }
+        guard case .role(let role) = test, seen.insert(role).inserted else { return found }
+        var tests: [Test] = []
+        policies.roles[role].condition.forEachTest { tests.append($0) }
+        budget -= tests.count
+        if budget < 0 { return found }
+        for test in tests { found += references(in: test, &seen) }
+        return found
     }
 }
 

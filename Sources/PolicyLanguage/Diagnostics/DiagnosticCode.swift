@@ -73,6 +73,7 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
     case hiddenByForbid = "W0005"
     case coversNothing = "W0006"
     case neverFilled = "W0007"
+    case neverTaken = "W0008"
 
     /// Errors stop compilation, warnings do not.
     package var severity: Diagnostic.Severity { rawValue.hasPrefix("W") ? .warning : .error }
@@ -365,6 +366,13 @@ package enum DiagnosticCode: String, Sendable, Hashable, CaseIterable {
                 + "`from caep`, `from risc`), sessions and devices by tokens, signals and the application (`from token`), subjects "
                 + "by all of these and SCIM. With another source the attribute always has its default, so the condition decides "
                 + "nothing."
+        ),
+        .neverTaken: (
+            "an offer that can never be taken",
+            "Whoever takes a role sends no properties and no context, and an offer that reads a required attribute which only "
+                + "comes `from request` is an error then, as is every other offer of the role for such a subject. Read an "
+                + "attribute that a source fills beforehand, such as `from scim` or `from application`, or give this one a "
+                + "default."
         ),
         .coversNothing: (
             "a test that no rule speaks to",

@@ -174,6 +174,21 @@ package indirect enum Condition: Sendable, Hashable {
     case test(Test, SourceRange)
 }
 
+extension Condition {
+    /// Calls `body` with each test and where it stands, in text order.
+    package func forEachTest(_ body: (Test, SourceRange) -> Void) {
+        switch self {
+        case .constant: break
+        case .all(let parts), .any(let parts): for part in parts { part.forEachTest(body) }
+        case .not(let inner): inner.forEachTest(body)
+        case .test(let test, let range): body(test, range)
+        }
+    }
+
+    /// Calls `body` with each test, in text order.
+    package func forEachTest(_ body: (Test) -> Void) { forEachTest { test, _ in body(test) } }
+}
+
 /// One atomic question. Operands have agreeing types.
 package enum Test: Sendable, Hashable {
     /// Scalars of one type; order only for ordered types. References only `==` and `!=`.
@@ -203,6 +218,20 @@ package enum Test: Sendable, Hashable {
     case granted(Int)
     /// An optional attribute has a value.
     case has(AttributeReference)
+}
+
+extension Test {
+    /// Calls `body` with each operand.
+    package func forEachOperand(_ body: (Operand) -> Void) {
+        switch self {
+        case .compare(let left, _, let right), .intersects(let left, let right), .subset(let left, of: let right),
+            .contains(set: let left, let right):
+            body(left)
+            body(right)
+        case .oneOf(let operand, _), .like(let operand, _), .inNetworks(let operand, _): body(operand)
+        case .group, .container, .schedule, .role, .granted, .has: break
+        }
+    }
 }
 
 /// Comparison operators.
@@ -239,6 +268,17 @@ package indirect enum Operand: Sendable, Hashable {
     case count(AttributeReference)
     /// Instants and durations added up, in milliseconds. Beyond the ends of time a sum stays at the end.
     case sum([SumTerm])
+}
+
+extension Operand {
+    /// Calls `body` with each attribute it reads.
+    package func forEachReference(_ body: (AttributeReference) -> Void) {
+        switch self {
+        case .attribute(let reference), .attributeOr(let reference, _), .count(let reference): body(reference)
+        case .sum(let terms): for term in terms { term.operand.forEachReference(body) }
+        case .constant, .subject, .resource, .now: break
+        }
+    }
 }
 
 /// A term of a sum of instants and durations.
