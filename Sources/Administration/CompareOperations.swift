@@ -61,19 +61,61 @@ enum CompareOperations {
                 .optional("doubt", .text(Schema.TextRule()).described("Why the region is not proven.")),
             ]))
 
+    private static let terms = Schema.named(
+        "OfferTerms",
+        .object([
+            .required("name", .text(Schema.TextRule())),
+            .required("at_most_ms", .integer(0...Int.max).described("The longest time that the role is granted for.")),
+            .required("takers", .text(Schema.TextRule()).described("Who may take the role.")),
+            .optional(
+                "demand",
+                .object([
+                    .optional("level", .text(Schema.TextRule())), .optional("within_ms", .integer(0...Int.max)),
+                    .optional("methods", .array(.text(1...100), atMost: 64)),
+                ]).described("What the session has to prove.")),
+        ]))
+
+    private static let offer = Schema.named(
+        "ChangedOffer",
+        .object([
+            .required("role", .text(1...5_000)),
+            .required(
+                "changed",
+                .array(.word(["duration", "takers", "demand"]), atMost: 3).described(
+                    "What differs; nothing where only one version has the offer.")),
+            .optional("old_offer", terms), .optional("new_offer", terms),
+            .required(
+                "takers",
+                .array(
+                    .object([
+                        .required("subject", .text(1...5_000)),
+                        .required("when", .array(.text(Schema.TextRule()), atMost: 100_000)),
+                        .required("old", outcome), .required("new", outcome),
+                    ]), atMost: 100_000
+                ).described("Who is answered otherwise; permit is that it may take the role, whatever it has to prove.")
+            ),
+            .required("proven", .boolean),
+            .optional(
+                "doubt",
+                .text(Schema.TextRule()).described("Why it is not settled whether the takers are all.")),
+        ]))
+
     private static let comparison = Schema.named(
         "PolicyComparison",
         .object([
             .required(
                 "result",
                 .word(["equal", "different", "not_proven"]).described(
-                    "equal: proven that no question gets another answer. not_proven: none was found, and not everything "
-                        + "was settled in the time and steps given.")),
+                    "equal: proven that no question gets another answer and each role is offered as before. not_proven: "
+                        + "nothing was found, and not everything was settled in the time and steps given.")),
             .required("base", PolicyOperations.version.described("The old version.")),
             .optional("version", PolicyOperations.version.described("The new version, when it is a stored one.")),
             .required(
                 "cells", .integer(0...Int.max).described("Combinations of subject type, action and resource type.")),
             .required("region_count", .integer(0...Int.max)), .required("regions", .array(region, atMost: maxTold)),
+            .required("offer_count", .integer(0...Int.max)),
+            .required(
+                "offers", .array(offer, atMost: maxTold).described("Offers of roles that are others than before.")),
             .required("not_proven_count", .integer(0...Int.max)),
             .required(
                 "not_proven",
@@ -155,6 +197,8 @@ enum CompareOperations {
             members += [
                 JSONMember("cells", .integer(report.cells)), JSONMember("region_count", .integer(report.regionCount)),
                 JSONMember("regions", .array(report.regions(atMost: maxTold))),
+                JSONMember("offer_count", .integer(report.offerCount)),
+                JSONMember("offers", .array(report.offers(atMost: maxTold))),
                 JSONMember("not_proven_count", .integer(report.notProvenCount)),
                 JSONMember("not_proven", .array(report.notProven(atMost: maxTold))),
             ]

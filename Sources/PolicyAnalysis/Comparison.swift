@@ -70,13 +70,15 @@ package enum RegionBase: Sendable, Hashable {
 /// What a comparison found.
 package struct PolicyComparison: Sendable {
     package var regions: [ChangedRegion] = []
+    /// Offers of roles that are others than before.
+    package var offers: [ChangedOffer] = []
     /// What could not be compared, and why; equality is only proven when this is empty.
     package var unproven: [(cell: Cell, reason: String)] = []
     /// Cells that were compared.
     package var cells = 0
 
-    /// True when no question gets another answer, and that is proven.
-    package var isProvenEqual: Bool { regions.isEmpty && unproven.isEmpty }
+    /// True when no question gets another answer and each role is offered as before, and that is proven.
+    package var isProvenEqual: Bool { regions.isEmpty && offers.isEmpty && unproven.isEmpty }
 }
 
 /// Compares two versions.
@@ -84,6 +86,16 @@ package struct PolicyComparison: Sendable {
 /// - Throws: when a version is above a limit of the compiler.
 package func compare(
     _ old: CheckedPolicies, _ new: CheckedPolicies, _ options: ComparisonOptions = ComparisonOptions(),
+    progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }
+) throws(CompileError) -> PolicyComparison {
+    var comparison = try compareQuestions(old, new, options, progress: progress)
+    comparison.offers = try OfferComparer.changes(old, new, options)
+    return comparison
+}
+
+/// Compares what two versions answer, without their offers.
+func compareQuestions(
+    _ old: CheckedPolicies, _ new: CheckedPolicies, _ options: ComparisonOptions,
     progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }
 ) throws(CompileError) -> PolicyComparison {
     var comparer = Comparer(old: try Decider(old), new: try Decider(new), options: options)

@@ -22,8 +22,12 @@ struct CompareCommand: ParsableCommand {
             decided under both versions by two implementations. Nothing is sampled: "equal" is proven. What could not be \
             proven is said as such.
 
+            Offers of roles are compared too: how long a role is granted for, who may take it (by the same proof) and what \
+            it requires, each before and after.
+
             The search takes a counted number of steps at most (--budget), 500 million unless told otherwise: some seconds. \
-            The steps are shared among the actions and types, and the same comparison always gets as far, on any machine.
+            The steps are shared among the actions and types, and the same comparison always gets as far, on any machine; \
+            offers have as many for themselves.
 
             Instants lie between 1970 and 9999; durations within 36 million years.
 
@@ -89,7 +93,7 @@ struct CompareCommand: ParsableCommand {
         } else {
             write(comparison, before, after)
         }
-        if !comparison.regions.isEmpty { throw Exit.findings }
+        if !comparison.regions.isEmpty || !comparison.offers.isEmpty { throw Exit.findings }
         if !comparison.unproven.isEmpty { throw Exit.notProven }
     }
 
@@ -97,6 +101,7 @@ struct CompareCommand: ParsableCommand {
 
     private func write(_ comparison: PolicyComparison, _ before: CheckedPolicies, _ after: CheckedPolicies) {
         for group in RegionGroup.groups(comparison.regions) { Terminal.write(text(group, before, after)) }
+        for offer in comparison.offers { Terminal.write(text(offer)) }
         for (cell, reason) in comparison.unproven {
             print(
                 Terminal.paint("not proven", "1;33")
@@ -108,11 +113,15 @@ struct CompareCommand: ParsableCommand {
             : "\(comparison.cells) combinations of action, resource type and subject type"
         if comparison.isProvenEqual {
             print("\(Terminal.paint("equal", "1;32")): no question gets another answer, proven for \(cells)")
+        } else if comparison.regions.isEmpty, comparison.unproven.isEmpty {
+            print("no question gets another answer, proven for \(cells)")
         } else {
             let changed = Set(comparison.regions.map(\.cell)).count
             let count = comparison.regions.count
             print("\(count) region\(count == 1 ? "" : "s"), in \(changed) of \(cells)")
         }
+        let offers = comparison.offers.count
+        if offers > 0 { print("\(offers) offer\(offers == 1 ? "" : "s") of roles changed") }
     }
 
     private func text(_ group: RegionGroup, _ before: CheckedPolicies, _ after: CheckedPolicies) -> String {
@@ -137,6 +146,33 @@ struct CompareCommand: ParsableCommand {
             for line in witness?.split(separator: "\n") ?? [] {
                 text += "    " + Terminal.paint(String(line), "2") + "\n"
             }
+        }
+        return text + "\n"
+    }
+
+    private func text(_ offer: ChangedOffer) -> String {
+        var text = "offer role \(offer.role): "
+        switch (offer.old, offer.new) {
+        case (let old?, let new?):
+            let words: [ChangedOffer.Part: String] = [
+                .duration: "for another time", .demand: "with another demand",
+                .takers: offer.takers.isEmpty ? "perhaps to others" : "to others",
+            ]
+            text += offer.parts.compactMap { words[$0] }.joined(separator: ", ") + "\n"
+            if let doubt = offer.doubt {
+                text += "  \(Terminal.paint("not proven", "1;33")): \(doubt)\n"
+            }
+            text += "  before  \(old.text)\n  after   \(new.text)\n"
+            for region in offer.takers {
+                text += "  \(region.cell.subject): \(answers(region.answers.map(\.old))) → "
+                text += answers(region.answers.map(\.new))
+                text +=
+                    region.conditions.isEmpty
+                    ? ", always\n" : ", when \(region.conditions.joined(separator: " and "))\n"
+            }
+        case (let old?, nil): text += "offered no more\n  before  \(old.text)\n"
+        case (nil, let new?): text += "newly offered\n  after   \(new.text)\n"
+        case (nil, nil): break
         }
         return text + "\n"
     }

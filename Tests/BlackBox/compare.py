@@ -53,6 +53,12 @@ CASES = [
     ("action-added", "step-up", [("catalog.stile", "action view, sign on transfer", "action view, sign, cancel on transfer"),
                                  ("transfers.stile", "permit view on transfer", "permit view, cancel on transfer")], [], 1),
     ("probation-shortened", "abac", [("reports.stile", ">= 90d", ">= 60d")], [], 1),
+    ("offer-longer", "just-in-time", [("systems.stile", "for at most 4h as", "for at most 8h as"),
+                                      ("systems.stile", "requires mfa within 5m", "requires mfa within 1h")], [], 1),
+    ("offer-for-more", "just-in-time", [("systems.stile", '    to user in group "Engineers"\n    requires',
+                                         '    to user in group "Engineers" or user.team == "data"\n    requires')], [], 1),
+    ("offer-by-role", "just-in-time", [("systems.stile", '    to user in group "Engineers"\n    requires',
+                                        "    to role engineer\n    requires")], [], 0),
 ]
 
 
@@ -108,12 +114,13 @@ def main():
             with open(path, encoding="utf-8") as opened:
                 expected = opened.read()
             made = json.loads(compare([old, new, *arguments, "--json"]).stdout.splitlines()[-1])
+            offers = done.stdout.count("offer role ")
             problem = None
             if done.returncode != code:
                 problem = f"ended with {done.returncode}, not {code}"
             elif done.stdout != expected:
                 problem = f"says\n{done.stdout}and was to say\n{expected}"
-            elif made["equal"] != (code == 0) or made["not_proven"] != 0:
+            elif made["equal"] != (code == 0) or made["not_proven"] != 0 or made["offers"] != offers:
                 problem = f"says as JSON {made}"
             if problem:
                 failed += 1

@@ -756,6 +756,10 @@ def test_a_candidate_is_compared_with_what_is_live():
     expect(world.ask("POST", f"{base}/policies/compare", admin, {"files": renamed}).json["result"] == "equal")
     rules = world.ask("POST", f"{base}/policies/compare?rules=true", admin, {"files": renamed}).json
     expect(rules["result"] == "different" and rules["regions"][0]["difference"], rules)
+    offered = good.replace("  role approver", '  offer role approver for at most 4h to user in group "Cover"\n  role approver', 1)
+    offers = world.ask("POST", f"{base}/policies/compare", admin, {"files": files(payroll=offered)}).json
+    expect(offers["result"] == "different" and offers["offer_count"] == 1, offers)
+    expect(offers["offers"][0]["role"] == "approver" and offers["offers"][0]["new_offer"]["at_most_ms"] == 14_400_000, offers)
     broken = world.ask("POST", f"{base}/policies/compare", admin, {"files": files(payroll="policy")})
     expect(broken.status == 422 and broken.code == "policies_rejected" and broken.json["diagnostics"], broken)
     bare = world.tenant("bare", policies=None)
