@@ -26,6 +26,12 @@ struct ArmResult {
         middle(zip(each(path), other.each(path)).map { $0 / $1 })
     }
 
+    /// How many times as much as another arm at a percentile of all samples of all rounds: a slice has too few slow ones for
+    /// a percentile of its own.
+    func tail(over other: ArmResult, _ percentile: Double) -> Double {
+        Double(histogram.valueAtPercentile(percentile)) / Double(max(1, other.histogram.valueAtPercentile(percentile)))
+    }
+
     /// As it stands in the results.
     func measurement(_ series: String) -> Results.Measurement {
         func at(_ percentile: Double) -> UInt64 { histogram.valueAtPercentile(percentile) }
