@@ -31,8 +31,8 @@ CLIENT_SONAME := libstile.so.0
 SCHEMATHESIS := .build/schemathesis
 
 # What measuring against other engines and proving against Cedar needs: Python packages in a folder of their own.
-PEERS := benchmarks/.venv
-PEERS_PYTHON := $(PEERS)/bin/python3
+PEERS_HOME := benchmarks/.venv
+PEERS_PYTHON := $(PEERS_HOME)/bin/python3
 
 # Where the programs lie that are installed.
 BINARIES ?= .build/release
@@ -93,20 +93,24 @@ build-gateway: prepare ## Build stile-gateway in release: the HTTP stack takes m
 demo: build ## See it at work: questions, live changes, latency beside the floor
 	@bash benchmarks/demo.sh .build/release
 
-bench: build ## Measure the floor and Stile in one run (QUICK=1: a minute; PEERS=1: others too)
+bench: build $(if $(PEERS),bench-peers) ## Measure the floor and Stile in one run (QUICK=1: a minute; PEERS=1: others too)
 	@bash benchmarks/run.sh .build/release
 
-$(PEERS)/ready: benchmarks/peers.txt
-	python3 -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+$(PEERS_HOME)/ready: benchmarks/peers.txt
+	python3 -m venv $(PEERS_HOME)
+	$(PEERS_HOME)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 	touch $@
+
+.PHONY: bench-peers
+bench-peers: prepare $(PEERS_HOME)/ready
+	$(CORE) $(SWIFT) build -c release --product engine-bench
 
 # Where the packages cannot be had, what needs them says so.
 .PHONY: peers
 peers:
-	@$(MAKE) --no-print-directory $(PEERS)/ready || echo "Cedar and regorus could not be installed" >&2
+	@$(MAKE) --no-print-directory $(PEERS_HOME)/ready || echo "Cedar and regorus could not be installed" >&2
 
-bench-engine: prepare $(PEERS)/ready ## Time decisions in process, beside Cedar and regorus; writes benchmarks/results/engine.json
+bench-engine: prepare $(PEERS_HOME)/ready ## Time decisions in process, beside Cedar and regorus; writes benchmarks/results/engine.json
 	$(CORE) $(SWIFT) build -c release --product engine-bench
 	@python3 benchmarks/engine.py .build/release $(PEERS_PYTHON)
 

@@ -98,6 +98,17 @@ fi
 echo "Building the harness"
 swift build --package-path "$here" -c release --product bench >"$here/out/build.log" 2>&1 ||
   { tail -20 "$here/out/build.log" >&2; exit 1; }
+if [ -n "${PEERS:-}" ]; then
+  python=$here/.venv/bin/python3
+  [ -x "$python" ] && [ -x "$binaries/engine-bench" ] ||
+    { echo "PEERS=1 needs engine-bench and benchmarks/.venv with Cedar and regorus: PEERS=1 make bench makes them" >&2; exit 69; }
+  echo "Cedar and Rego, in process and behind a Unix socket (a tenant of 100000 users, 200 rules)"
+  peers=$(mktemp -d)
+  trap 'rm -rf "$peers"' EXIT
+  "$binaries/engine-bench" export "$peers" >/dev/null
+  taskset -c "${PROCESSOR:-$(( $(nproc) - 1 ))}" "$python" "$here/peers.py" "$peers" --requests "$([ -n "${QUICK:-}" ] && echo 1000 || echo 4000)" --results "$peers/results"
+  export PEERS_RESULTS=$peers/results
+fi
 commit=$(git -C "$top" rev-parse --short HEAD 2>/dev/null || echo unknown)
 git -C "$top" diff --quiet HEAD 2>/dev/null || commit="$commit, changed"
 mkdir -p "$here/results"
