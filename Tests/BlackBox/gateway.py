@@ -796,7 +796,8 @@ def test_a_comparison_ends_in_time_and_holds_nobody_up():
     took = time.monotonic() - start
     expect(found.status == 200 and found.json["result"] == "not_proven", found)
     expect("time given" in found.json["not_proven"][0]["not_proven"] and found.json["not_proven_count"] == 1, found)
-    expect(took < 5, took)
+    # Without an end it would take minutes; how long the rest of it takes is the machine's.
+    expect(took < 20, took)
     answers = []
     threads = [
         threading.Thread(target=lambda: answers.append(
