@@ -476,8 +476,14 @@ ok "a daemon that sleeps holds up no page of the store"
 for spelling in "--nice -3" "--nice=-3"; do
   # shellcheck disable=SC2086 # two words
   serve "$store" "$socket" "$work/log" $spelling --pin -1
-  cat /proc/"$process"/task/*/stat | sed 's/.*) //' | cut -d ' ' -f 17 | grep -x -- -3 >/dev/null \
-    || grep 'nice -3' "$work/log" >/dev/null || { cat "$work/log" >&2; fail "$spelling has no effect"; }
+  # The socket is there before each thread has said how urgent it is.
+  found=""
+  for _ in $(seq 100); do
+    cat /proc/"$process"/task/*/stat | sed 's/.*) //' | cut -d ' ' -f 17 | grep -x -- -3 >/dev/null && found=1 && break
+    grep 'nice -3' "$work/log" >/dev/null && found=1 && break
+    sleep 0.05
+  done
+  [ -n "$found" ] || { cat "$work/log" >&2; fail "$spelling has no effect"; }
   stop "$process"
 done
 refuses 64 "--nice must be from -20 to 19" "$binaries/stiled" --store "$store" --nice -21
