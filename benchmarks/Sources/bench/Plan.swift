@@ -90,7 +90,8 @@ struct Plan {
             results[depth] = try bench.compare(
                 "depth",
                 servers.map { Arm(server: $0, load: isSteady ? steady(depth: depth) : load(depth: depth)) },
-                rounds: isSteady ? steadyRounds : nil)
+                // The tail at depth 1 needs the most samples.
+                rounds: isSteady ? steadyRounds * (depth == 1 ? 2 : 1) : nil)
         }
         guard let one = results[1], let many = results[64] else { return }
         figure("socket_depth1_median_over_floor", one[1].over(one[0], \.median_ns), limit: 1.25)
