@@ -23,6 +23,8 @@ import time
 
 # What `engine-bench export` makes.
 USERS, RULES = 100_000, 200
+# Requests that are asked before the time is taken.
+WARM_UP = 500
 
 
 def percentile(values, part):
@@ -85,7 +87,7 @@ def regorus(directory):
 
 
 def in_process(ask, requests):
-    for request in requests[:500]:  # warm up
+    for request in requests[:WARM_UP]:
         ask(request)
     found = [ask(request) for request in requests]
     return [answer for answer, _ in found], [elapsed for _, elapsed in found]
@@ -110,7 +112,7 @@ def behind_socket(ask, requests):
         answers, times = [], []
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{directory}/peer.sock")
-            for number, request in enumerate(requests[:500] + requests):
+            for number, request in enumerate(requests[:WARM_UP] + requests):
                 line = json.dumps(request).encode() + b"\n"
                 start = time.perf_counter_ns()
                 client.sendall(line)
@@ -118,7 +120,7 @@ def behind_socket(ask, requests):
                 elapsed = time.perf_counter_ns() - start
                 if not answer:
                     sys.exit("the peer's server has ended")
-                if number >= min(500, len(requests)):
+                if number >= min(WARM_UP, len(requests)):
                     answers.append(answer == b"1")
                     times.append(elapsed)
         os.waitpid(server, 0)

@@ -13,6 +13,7 @@ binaries=$(cd "$1" && pwd)
 mode=${2:-bench}
 client=$top/.build/libstile
 tools=$here/out/tools
+processor=${PROCESSOR:-$(( $(nproc) - 1 ))}
 mkdir -p "$tools"
 cc -O2 -Wall -Wextra -o "$tools/echo" "$here/floor/echo.c"
 cc -O2 -Wall -Wextra -I"$top/Sources/CStile/include" -o "$tools/load" "$here/load/load.c" "$client/libstile.a" -pthread
@@ -40,7 +41,6 @@ with_rules() {
 }
 
 if [ "$mode" = demo ]; then
-  processor=${PROCESSOR:-$(( $(nproc) - 1 ))}
   work=$(mktemp -d)
   server="" floor=""
   finish() {
@@ -106,7 +106,7 @@ if [ -n "${PEERS:-}" ]; then
   peers=$(mktemp -d)
   trap 'rm -rf "$peers"' EXIT
   "$binaries/engine-bench" export "$peers" >/dev/null
-  taskset -c "${PROCESSOR:-$(( $(nproc) - 1 ))}" "$python" "$here/peers.py" "$peers" --requests "$([ -n "${QUICK:-}" ] && echo 1000 || echo 4000)" --results "$peers/results"
+  taskset -c "$processor" "$python" "$here/peers.py" "$peers" --requests "$([ -n "${QUICK:-}" ] && echo 1000 || echo 4000)" --results "$peers/results"
   export PEERS_RESULTS=$peers/results
 fi
 commit=$(git -C "$top" rev-parse --short HEAD 2>/dev/null || echo unknown)

@@ -200,20 +200,12 @@ package final class LMDBEnvironment: @unchecked Sendable {
         // Of a process, one transaction at a time may open databases.
         let result: Result<LMDBDatabase?, LMDBError> = found.withLock { found in
             if let database = found[name] { return .success(database) }
-            var transaction: OpaquePointer?
-            let begun = unsafe mdb_txn_begin(handle, nil, UInt32(MDB_RDONLY), &transaction)
-            if begun != 0 { return .failure(LMDBError(begun, "beginning a transaction")) }
-            var opened: MDB_dbi = 0
-            let code = unsafe mdb_dbi_open(transaction, name, 0, &opened)
-            if code != 0 {
-                unsafe mdb_txn_abort(transaction)
-                return code == MDB_NOTFOUND
-                    ? .success(nil) : .failure(LMDBError(code, "opening database \(name)"))
+            do throws(LMDBError) {
+                found[name] = try unsafe Self.openDatabases(handle, [name], [name], readOnly: true)[name]
+                return .success(found[name])
+            } catch {
+                return .failure(error)
             }
-            let kept = unsafe mdb_txn_commit(transaction)
-            if kept != 0 { return .failure(LMDBError(kept, "committing the databases")) }
-            found[name] = LMDBDatabase(handle: opened)
-            return .success(found[name])
         }
         return try result.get()
     }

@@ -7,16 +7,9 @@
  * Ends with 0 when at least one version was changed.
  */
 #define _GNU_SOURCE
-#include <lmdb.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static void check(int code, const char *what) {
-    if (code == 0) return;
-    fprintf(stderr, "%s: %s\n", what, mdb_strerror(code));
-    exit(1);
-}
+#include "store.h"
 
 int main(int count, char **arguments) {
     if (count != 4 || strlen(arguments[2]) != strlen(arguments[3])) return 64;
@@ -25,11 +18,7 @@ int main(int count, char **arguments) {
     MDB_txn *transaction;
     MDB_dbi policies;
     MDB_cursor *cursor;
-    check(mdb_env_create(&environment), "creating");
-    check(mdb_env_set_mapsize(environment, (size_t)8 << 30), "setting the map size");
-    check(mdb_env_set_maxdbs(environment, 32), "setting the number of databases");
-    check(mdb_env_open(environment, arguments[1], 0, 0640), arguments[1]);
-    check(mdb_txn_begin(environment, NULL, 0, &transaction), "beginning to write");
+    begin_writing(arguments[1], &environment, &transaction);
     check(mdb_dbi_open(transaction, "policies", 0, &policies), "opening the policies");
     check(mdb_cursor_open(transaction, policies, &cursor), "opening a cursor");
     MDB_val key, value;
